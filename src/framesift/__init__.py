@@ -1,0 +1,1 @@
+"""framesift: text-video retrieval that attends to the frames a text speaks of."""

@@ -1,0 +1,152 @@
+"""Every error that framesift raises on purpose.
+
+::
+
+    FramesiftError
+    +- InputError (also a ValueError)   the caller's value is wrong
+    |  +- DecodeError                   a video cannot be read
+    |  |  +- EmptyVideoError            it opens, but holds no frame
+    |  +- ShapeError                    a tensor or list has the wrong shape
+    |  +- ConfigError                   an unknown or ill-typed configuration key
+    +- ModelError                       a model cannot be had or used
+    |  +- UnknownModelError             no such name, directory or hub id
+    |  +- CheckpointError               the files are there, but not what they should be
+    |  +- MissingFeatureError           a matcher needs a feature that was not computed
+    +- IndexStateError                  an index is not in the state that the call needs
+    |  +- IndexNotFoundError
+    |  +- FingerprintError              it was built by another model
+    |  +- IndexLockedError              another process is writing to it
+    +- DatasetError                     a benchmark's files are missing or malformed
+    +- MissingExtraError                an optional dependency is not installed
+
+A message says what was wrong (with the value), what was expected and what to do. ``exit_code`` is the
+status with which the command line ends; ``framesift --help`` lists them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DatasetError",
+    "DecodeError",
+    "EmptyVideoError",
+    "FingerprintError",
+    "FramesiftError",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "IndexStateError",
+    "InputError",
+    "MissingExtraError",
+    "MissingFeatureError",
+    "ModelError",
+    "ShapeError",
+    "UnknownModelError",
+    "suggest",
+]
+
+
+def suggest(word: str, choices: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` when one of ``choices`` is close to ``word``, else an empty string."""
+    close = get_close_matches(word, list(choices), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+class FramesiftError(Exception):
+    """Base of every error that framesift raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(FramesiftError, ValueError):
+    """The caller's value is wrong."""
+
+    exit_code = 2
+
+
+class DecodeError(InputError):
+    """A video file cannot be read. ``path`` and ``reason`` are kept as attributes."""
+
+    exit_code = 3
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"cannot decode {str(path)!r}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[DecodeError], tuple[str | Path, str]]:
+        return type(self), (self.path, self.reason)  # it travels between processes
+
+
+class EmptyVideoError(DecodeError):
+    """A file opens as a video but yields no frame."""
+
+
+class ShapeError(InputError):
+    """A tensor or list has the wrong shape."""
+
+    def __init__(self, what: str, *, expected: object, got: object) -> None:
+        super().__init__(f"{what}: expected {expected}, got {got}")
+        self.expected = expected
+        self.got = got
+
+
+class ConfigError(InputError):
+    """An unknown or ill-typed configuration key."""
+
+
+class ModelError(FramesiftError):
+    """A model cannot be had or used."""
+
+    exit_code = 4
+
+
+class UnknownModelError(ModelError):
+    """No model of that name, directory or hub id."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint's files are there, but are not what they should be."""
+
+
+class MissingFeatureError(ModelError):
+    """A matcher or reranker needs a feature that was not computed."""
+
+
+class IndexStateError(FramesiftError):
+    """An index is not in the state that the call needs."""
+
+    exit_code = 5
+
+
+class IndexNotFoundError(IndexStateError):
+    """There is no index at that place."""
+
+
+class FingerprintError(IndexStateError):
+    """The index holds features of another model (or other decoder settings)."""
+
+
+class IndexLockedError(IndexStateError):
+    """Another process is writing to the index."""
+
+
+class DatasetError(FramesiftError):
+    """A benchmark's files are missing or malformed."""
+
+    exit_code = 6
+
+
+class MissingExtraError(FramesiftError):
+    """An optional dependency is not installed."""
+
+    exit_code = 7
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'framesift[{extra}]'")
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,48 @@
+"""Fixtures and the run-time check of tensor shapes, shared by all tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+sys.path.insert(0, str(Path(__file__).parent))  # golden_files, tiny_models
+# Checks every annotated shape while the tests run; the library itself never pays for it.
+# rules: no framesift module may be imported above this line.
+install_import_hook(
+    [
+        "framesift.features",
+        "framesift.similarity",
+        "framesift.metrics",
+        "framesift.matchers",
+        "framesift.temporal",
+        "framesift.rerankers",
+        "framesift.encoders",
+        "framesift.model",
+        "framesift.ranking",
+        "framesift.evaluation",
+        "framesift.training",
+    ],
+    "beartype.beartype",
+)
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches a model hub."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real clips, hostile files and annotation files; the test skips where it is not at hand."""
+    given = os.environ.get("FRAMESIFT_REAL_DATA")
+    folder = Path(given) if given else REPO.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real data at {folder}; set FRAMESIFT_REAL_DATA to a folder with clips/ and hostile/")
+    return folder
