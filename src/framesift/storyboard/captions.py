@@ -13,7 +13,17 @@ from itertools import permutations
 
 from .scenes import Dice, Scene, SceneObject, Storyboard
 
-__all__ = ["MAX_CAPTIONS", "Caption", "ObjectClaim", "SceneClaim", "captions", "holds", "paragraph"]
+__all__ = [
+    "MAX_CAPTIONS",
+    "Caption",
+    "ObjectClaim",
+    "SceneClaim",
+    "captions",
+    "holds",
+    "order_caption",
+    "paragraph",
+    "scene_caption",
+]
 
 MAX_CAPTIONS = 20  # as many as MSR-VTT has a video
 
@@ -177,10 +187,9 @@ def paragraph(storyboard: Storyboard) -> Caption:
     )
 
 
-def _draw_caption(dice: Dice, storyboard: Storyboard) -> Caption:
+def order_caption(dice: Dice, storyboard: Storyboard) -> Caption:
+    """One random caption of two scenes in order; the video needs at least two."""
     count = len(storyboard.scenes)
-    if count == 1 or dice.chance(0.8):
-        return scene_caption(dice, storyboard, dice.below(count))
     first = dice.below(count - 1)
     second = first + 1 + dice.below(count - first - 1)
     opening, closing = dice.pick(("first |, then ", "|, and then ", "|, followed by ")).split("|")
@@ -194,6 +203,13 @@ def _draw_caption(dice: Dice, storyboard: Storyboard) -> Caption:
         start_s=storyboard.span_s(first)[0],
         end_s=storyboard.span_s(second)[1],
     )
+
+
+def _draw_caption(dice: Dice, storyboard: Storyboard) -> Caption:
+    count = len(storyboard.scenes)
+    if count == 1 or dice.chance(0.8):
+        return scene_caption(dice, storyboard, dice.below(count))
+    return order_caption(dice, storyboard)
 
 
 def _name(dice: Dice, thing: SceneObject, *, detail: float) -> tuple[str, dict[str, str]]:

@@ -1,0 +1,100 @@
+"""The optimiser and the schedule of X-Pool, which our own recipes use too.
+
+Both follow the semantics of the early Hugging Face ``AdamW`` (spec: section 3), which differ from
+``torch.optim.AdamW``: the epsilon is added before the bias correction, and the decay acts after the step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+__all__ = ["AdamW", "adamw", "warmup_cosine"]
+
+
+class AdamW(Optimizer):
+    """Adam with bias correction and decoupled weight decay.
+
+    ``m`` and ``v`` being the running moments and ``t`` the step::
+
+        p -= lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps)
+        p -= lr * weight_decay * p
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[Mapping[str, Any]],
+        *,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params,  # type: ignore[arg-type]
+            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay},
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if not params:
+                continue
+            grads = [p.grad for p in params]
+            for p in params:
+                if not self.state[p]:
+                    zeros = torch.zeros_like(p, memory_format=torch.preserve_format)
+                    self.state[p] = {"step": 0, "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
+                self.state[p]["step"] += 1
+            means = [self.state[p]["exp_avg"] for p in params]
+            squares = [self.state[p]["exp_avg_sq"] for p in params]
+            beta1, beta2 = group["betas"]
+            torch._foreach_lerp_(means, grads, 1 - beta1)
+            torch._foreach_mul_(squares, beta2)
+            torch._foreach_addcmul_(squares, grads, grads, value=1 - beta2)
+            denominators = torch._foreach_sqrt(squares)
+            torch._foreach_add_(denominators, group["eps"])
+            steps = [self.state[p]["step"] for p in params]
+            sizes = [-group["lr"] * math.sqrt(1 - beta2**step) / (1 - beta1**step) for step in steps]
+            torch._foreach_addcdiv_(params, means, denominators, sizes)
+            if group["weight_decay"]:
+                torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        return loss
+
+
+def adamw(
+    groups: Iterable[Mapping[str, Any]],
+    *,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-6,
+    weight_decay: float = 0.2,
+) -> AdamW:
+    """X-Pool's optimiser over parameter groups, each with its own ``lr`` (and ``weight_decay``, if it differs)."""
+    return AdamW(groups, betas=betas, eps=eps, weight_decay=weight_decay)
+
+
+def warmup_cosine(optimizer: Optimizer, *, total_steps: int, warmup_steps: int) -> LambdaLR:
+    """Linear warm-up from 0, then half a cosine to 0 over the remaining steps; call ``step()`` after each update.
+
+    The first step has learning rate 0, as in the reference.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return step / max(1, warmup_steps)
+        progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+        return max(0.0, 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0))))
+
+    return LambdaLR(optimizer, factor)
