@@ -1,4 +1,4 @@
-"""Tiny random checkpoints in the Hugging Face layout: weights, preprocessor and a tokenizer trained on a few lines.
+"""Tiny random checkpoints in the Hugging Face layout: weights, preprocessor, and a tokenizer of a few lines.
 
 For every test that needs a real encoder but no knowledge. A call writes one directory in well under a second;
 the same ``seed`` writes the same weights.
@@ -79,7 +79,7 @@ def tiny_siglip(directory: str | Path, *, seed: int = 0, dim: int = 32, size_px:
 
 
 def tiny_siglip2(directory: str | Path, *, seed: int = 0, dim: int = 32, num_patches: int = 16) -> Path:
-    """A two-layer SigLIP2 of the NaFlex kind: aspect ratio kept, at most ``num_patches`` patches of 8 pixels."""
+    """A two-layer SigLIP2 of the NaFlex kind: aspect ratio kept, at most ``num_patches`` of 8 pixels."""
     tokenizer = _siglip2_tokenizer()
     tower = {
         "num_attention_heads": 2,

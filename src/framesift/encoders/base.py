@@ -1,0 +1,352 @@
+"""The interface of encoders: texts and frames into one space.
+
+An encoder owns a tower for each, the tokenizer and the preprocessing of its weights. Subclasses say how ids
+and pixels go through the towers; batching, padding, precision, files and the fingerprint are here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ..errors import InputError, ShapeError
+from ..features import TextFeatures, VideoFeatures
+from .preprocess import Preprocess
+from .tokenize import padded_ids, ragged_ids
+from .weights import torch_dtype, write_state
+
+__all__ = ["Encoder", "Pictures", "resolve_device"]
+
+TEXT_BATCH = 256
+"""Texts that go through the tower together; sorted by length, so that little of a batch is padding."""
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """Anything with 8-bit RGB ``pixels`` ``[frame, height, width, 3]``, such as ``framesift.video.Frames``."""
+
+    @property
+    def pixels(self) -> np.ndarray: ...
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        InputError: no such device, or CUDA was asked for and is not available.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device={device!r}: expected auto, cpu, cuda or cuda:N") from None
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device={str(device)!r}: {torch.cuda.device_count()} CUDA devices here; use device='cpu'"
+        )
+    return resolved
+
+
+class Encoder(nn.Module, ABC):
+    """Texts and frames -> raw (not normalised) embeddings of one space.
+
+    Attributes:
+        model: the towers, a transformers model in fp32.
+        tokenizer: the tokenizer of the weights.
+        preprocessing: the resizing and scaling of the weights.
+        dtype: type of the arithmetic in ``encode_*``; the weights and the features stay fp32.
+    """
+
+    name: ClassVar[str]  # registry key: the model_type of config.json
+
+    def __init__(self, model: nn.Module, tokenizer: Any, preprocessing: Preprocess) -> None:
+        super().__init__()
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.preprocessing = preprocessing
+        self.dtype = torch.float32
+        self._hashed: tuple[Any, str] | None = None
+
+    # what a family defines
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: dict[str, Any]) -> nn.Module:
+        """The towers of a ``config.json``, weights not yet set."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Width of the joint space."""
+
+    @property
+    @abstractmethod
+    def context_length(self) -> int:
+        """Most tokens of a text, special tokens included."""
+
+    @abstractmethod
+    def forward_words(
+        self, ids: Int[Tensor, "text word"], mask: Bool[Tensor, "text word"]
+    ) -> tuple[Float[Tensor, "text dim"], Float[Tensor, "text word dim"]]:
+        """Token ids -> text embeddings, and every token's embedding in the same space. Differentiable."""
+
+    @abstractmethod
+    def forward_patches(
+        self, pixels: Float[Tensor, "frame 3 height width"]
+    ) -> tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
+        """Preprocessed pixels -> frame embeddings, and the tower's final tokens (normalised by its last
+        layer norm, not projected; a class token comes first). Differentiable."""
+
+    def forward_text(
+        self, ids: Int[Tensor, "text word"], mask: Bool[Tensor, "text word"]
+    ) -> Float[Tensor, "text dim"]:
+        """Token ids -> text embeddings, differentiable."""
+        return self.forward_words(ids, mask)[0]
+
+    def forward_pixels(self, pixels: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame dim"]:
+        """Preprocessed pixels -> frame embeddings, differentiable."""
+        return self.forward_patches(pixels)[0]
+
+    def clean(self, text: str) -> str:
+        """A text as the tokenizer of the weights saw them in training."""
+        return text
+
+    @property
+    def padded_length(self) -> int | None:
+        """Length to which every text is padded, or None for the longest of its batch."""
+        return None
+
+    # what all families share
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def logit_scale(self) -> float | None:
+        """Logarithm of the scale that the weights were trained with, if they say."""
+        scale = getattr(self.model, "logit_scale", None)
+        return scale.item() if isinstance(scale, Tensor) else None
+
+    def use(self, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "fp32") -> Encoder:
+        """Move to ``device`` and compute in ``dtype`` (fp32, bf16; on CUDA also fp16).
+
+        Raises:
+            InputError: no such device, or fp16 on the CPU, where it is several times slower than fp32.
+        """
+        target, precision = resolve_device(device), torch_dtype(dtype)
+        if precision == torch.float16 and target.type == "cpu":
+            raise InputError(
+                "dtype='fp16' is for CUDA only (on a CPU it is slower than fp32); use 'fp32' or 'bf16'"
+            )
+        self.dtype = precision
+        return self.to(target)
+
+    def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame 3 height width"]:
+        """Frames ``[frame, H, W, 3]`` uint8 as input of :meth:`encode_pixels`, on the CPU."""
+        return self.preprocessing(pixels)
+
+    def tokenize(self, texts: Sequence[str]) -> tuple[Int[Tensor, "text word"], Bool[Tensor, "text word"]]:
+        """Ids and mask of cleaned texts, cut to the context with the end mark kept."""
+        return self._pad(self._token_rows(texts))
+
+    def encode_text(self, texts: Sequence[str], *, words: bool = False) -> TextFeatures:
+        """Embed sentences; ``words`` keeps the embeddings of the tokens, special ones included.
+
+        Raises:
+            InputError: something in ``texts`` is not a string.
+        """
+        rows = self._token_rows(texts)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        parts: list[TextFeatures] = []
+        for start in range(0, max(len(rows), 1), TEXT_BATCH):
+            ids, mask = self._pad([rows[i] for i in order[start : start + TEXT_BATCH]])
+            parts.append(self.encode_tokens(ids, mask, words=words))
+        restore = torch.argsort(torch.tensor(order, dtype=torch.long))
+        return TextFeatures.cat(parts)[restore]
+
+    def encode_tokens(
+        self, ids: Int[Tensor, "text word"], mask: Bool[Tensor, "text word"], *, words: bool = False
+    ) -> TextFeatures:
+        """Embed rows of token ids, for inference."""
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        if not len(ids):
+            word = torch.zeros(0, 0, self.dim, device=self.device)
+            empty = torch.zeros(0, self.dim, device=self.device)
+            return (
+                TextFeatures(sentence=empty, word=word, word_mask=mask)
+                if words
+                else TextFeatures(sentence=empty)
+            )
+        with self._inference():
+            if not words:
+                return TextFeatures(sentence=self.forward_text(ids, mask).float())
+            sentence, word = self.forward_words(ids, mask)
+            return TextFeatures(sentence=sentence.float(), word=word.float(), word_mask=mask)
+
+    def encode_pixels(
+        self, pixels: Float[Tensor, "frame 3 height width"], *, patches: bool = False
+    ) -> Float[Tensor, "frame dim"] | tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
+        """Embed preprocessed frames, for inference; ``patches`` adds the tower's final tokens."""
+        with self._inference():
+            pixels = pixels.to(self.device, non_blocking=True)
+            if not patches:
+                return self.forward_pixels(pixels).float()
+            frame, patch = self.forward_patches(pixels)
+            return frame.float(), patch.float()
+
+    def encode_video(
+        self, videos: Sequence[Pictures], *, patches: bool = False, batch_size: int = 64
+    ) -> VideoFeatures:
+        """Embed the frames of videos of any lengths, ``batch_size`` at a time across videos.
+
+        Args:
+            videos: objects with ``pixels`` ``[frame, H, W, 3]`` uint8; sizes may differ.
+            patches: keep patch tokens (needs one number of patches for all videos).
+
+        Returns:
+            features padded to the longest video.
+
+        Raises:
+            InputError: ``batch_size`` is not positive.
+            ShapeError: the pixels are no pictures, or patch tokens differ in number.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size}: expected a positive number")
+        frames: list[Tensor] = []
+        tokens: list[Tensor] = []
+        for batch in self._batches(videos, batch_size):
+            encoded = self.encode_pixels(batch, patches=patches)
+            if isinstance(encoded, tuple):
+                tokens.append(encoded[1])
+                encoded = encoded[0]
+            frames.append(encoded)
+        lengths = [len(video.pixels) for video in videos]
+        frame = torch.cat(frames) if frames else torch.zeros(0, self.dim, device=self.device)
+        patch = None
+        if patches:
+            if len({x.shape[1] for x in tokens}) != 1:
+                found = sorted({x.shape[1] for x in tokens})
+                raise ShapeError("patch tokens of the videos", expected="one number a frame", got=found)
+            patch = _split_and_pad(torch.cat(tokens), lengths)
+        mask = torch.arange(max(lengths, default=0)) < torch.tensor(lengths, dtype=torch.long)[:, None]
+        return VideoFeatures(
+            frame=_split_and_pad(frame, lengths), frame_mask=mask.to(self.device), patch=patch
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of what decides a feature's value: weights, preprocessing and text handling.
+
+        Device, precision and batch size are not part of it: they change rounding only.
+        """
+        parameters = {
+            name: x
+            for name, x in sorted(self.model.state_dict(keep_vars=True).items())
+            if not name.startswith("logit_")  # the scale and bias belong to the loss
+        }
+        state = tuple((x.data_ptr(), x._version) for x in parameters.values())
+        if self._hashed is None or self._hashed[0] != state:
+            digest = hashlib.sha256()
+            with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter's lock
+                for item in pool.map(_hash_tensor, parameters.items()):
+                    digest.update(item)
+            self._hashed = (state, digest.hexdigest())
+        settings = {
+            "encoder": self.name,
+            "preprocessing": self.preprocessing.to_mapping(),
+            "resizer": self.preprocessing.resizer,
+            "context_length": self.context_length,
+        }
+        text = json.dumps(settings, sort_keys=True) + self._hashed[1]
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def save(self, directory: str | Path, *, dtype: str | torch.dtype = "fp32") -> None:
+        """Write a Hugging Face directory: config, weights (as ``dtype``), preprocessor, tokenizer."""
+        directory = Path(directory)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            config: Any = self.model.config
+            config.architectures = [type(self.model).__name__]
+            config.save_pretrained(directory)
+            preprocessor = json.dumps(self.preprocessing.to_mapping(), indent=2) + "\n"
+            (directory / "preprocessor_config.json").write_text(preprocessor, encoding="utf-8")
+            self.tokenizer.save_pretrained(directory)
+        except OSError as error:
+            raise InputError(f"cannot write {str(directory)!r}: {error.strerror or error}") from None
+        write_state(self.model.state_dict(), directory / "model.safetensors", dtype=torch_dtype(dtype))
+
+    def __repr__(self) -> str:
+        dtype, resizer = str(self.dtype).removeprefix("torch."), self.preprocessing.resizer
+        return f"<{type(self).__name__} {self.dim}-d on {self.device}, {dtype}, {resizer} resize>"
+
+    def _token_rows(self, texts: Sequence[str]) -> list[list[int]]:
+        if isinstance(texts, str):
+            raise InputError(f"texts: expected a list of strings, got the string {texts!r}")
+        for text in texts:
+            if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InputError(f"texts: expected strings, got {text!r}")
+        cleaned = [self.clean(text) for text in texts]
+        return ragged_ids(self.tokenizer, cleaned, context=self.context_length)
+
+    def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        pad_id = self.tokenizer.pad_token_id
+        return padded_ids(rows, pad_id=0 if pad_id is None else pad_id, length=self.padded_length)
+
+    def _batches(self, videos: Iterable[Pictures], batch_size: int) -> Iterator[Tensor]:
+        """Preprocessed frames in order, ``batch_size`` together; a batch ends where the frames' size changes."""
+        waiting: list[Tensor] = []
+        for video in videos:
+            for start in range(0, len(video.pixels), batch_size):
+                piece = self.preprocess(video.pixels[start : start + batch_size])
+                if waiting and waiting[0].shape[1:] != piece.shape[1:]:
+                    yield torch.cat(waiting)
+                    waiting = []
+                waiting.append(piece)
+                if sum(map(len, waiting)) >= batch_size:
+                    joined = torch.cat(waiting)
+                    yield joined[:batch_size]
+                    waiting = [joined[batch_size:]] if len(joined) > batch_size else []
+        if waiting:
+            yield torch.cat(waiting)
+
+    @contextmanager
+    def _inference(self) -> Generator[None]:
+        training = self.training
+        self.eval()
+        reduced = self.dtype != torch.float32
+        try:
+            with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=reduced):
+                yield
+        finally:
+            self.train(training)
+
+
+def _split_and_pad(
+    rows: Float[Tensor, "row ..."], lengths: Sequence[int]
+) -> Float[Tensor, "video frame ..."]:
+    """Consecutive rows as one padded block a video."""
+    padded = rows.new_zeros(len(lengths), max(lengths, default=0), *rows.shape[1:])
+    for i, part in enumerate(rows.split(list(lengths)) if lengths else ()):
+        padded[i, : len(part)] = part
+    return padded
+
+
+def _hash_tensor(item: tuple[str, Tensor]) -> bytes:
+    name, x = item
+    x = x.detach().to("cpu", torch.float32).contiguous()
+    digest = hashlib.sha256(f"{name} {list(x.shape)}".encode())
+    digest.update(x.numpy().data.cast("B") if x.numel() else b"")
+    return digest.digest()

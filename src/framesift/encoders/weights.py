@@ -1,0 +1,132 @@
+"""Files of weights: safetensors, and pickles of tensors only. The room of safetensors."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, InputError
+
+__all__ = ["load_state", "read_directory", "read_pickle", "read_state", "torch_dtype", "write_state"]
+
+State = dict[str, Tensor]
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def torch_dtype(name: str | torch.dtype) -> torch.dtype:
+    """``"fp32"``, ``"bf16"`` or ``"fp16"`` as torch's type.
+
+    Raises:
+        InputError: another name.
+    """
+    if isinstance(name, torch.dtype) and name in DTYPES.values():
+        return name
+    if name not in DTYPES:
+        raise InputError(f"dtype={name!r}: expected one of {', '.join(DTYPES)}")
+    return DTYPES[str(name)]
+
+
+def read_state(path: str | Path) -> State:
+    """Named tensors of a ``.safetensors`` file, or of a pickle (its ``state_dict``, where it has one).
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or a pickle of more than tensors.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (OSError, SafetensorError, ValueError) as error:
+            raise CheckpointError(f"cannot read the weights {str(path)!r}: {error}") from None
+    loaded = read_pickle(path)
+    nested = loaded.get("state_dict", loaded)
+    if not isinstance(nested, Mapping):
+        kind = type(nested).__name__
+        raise CheckpointError(f"{str(path)!r}: its 'state_dict' is {kind}, expected tensors by name")
+    return {str(name): value for name, value in nested.items() if isinstance(value, Tensor)}
+
+
+def read_pickle(path: str | Path) -> Mapping[str, object]:
+    """A pickled mapping of tensors and plain values; code in it is never run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not a mapping, or wants to run code.
+    """
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"no file {str(path)!r}") from None
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{str(path)!r} holds more than tensors (or is no checkpoint) and is not loaded, because that could"
+            " run code; save its state_dict alone and try again"
+        ) from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise CheckpointError(f"cannot read the weights {str(path)!r}: {reason}") from None
+    if not isinstance(loaded, Mapping):
+        raise CheckpointError(f"{str(path)!r} holds {type(loaded).__name__}, expected tensors by name")
+    return loaded
+
+
+def read_directory(directory: str | Path) -> State:
+    """All weights of a Hugging Face directory: one file or shards; safetensors before pickles.
+
+    Raises:
+        CheckpointError: there are no weights, a shard is missing, or a file is damaged.
+    """
+    directory = Path(directory)
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        if (directory / name).is_file():
+            return read_state(directory / name)
+        index = directory / f"{name}.index.json"
+        if index.is_file():
+            try:
+                shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            except (OSError, ValueError, KeyError, AttributeError) as error:
+                raise CheckpointError(f"cannot read {str(index)!r}: {error!r}") from None
+            return {key: value for shard in shards for key, value in read_state(directory / shard).items()}
+    raise CheckpointError(f"no weights in {str(directory)!r}: expected model.safetensors")
+
+
+def write_state(state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write named tensors as safetensors, floating-point ones as ``dtype`` where that is given."""
+    tensors = {
+        name: x.detach().to(device="cpu", dtype=dtype if x.is_floating_point() else None).contiguous().clone()
+        for name, x in state.items()
+    }
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot write {str(path)!r}: {error}") from None
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Copy ``state`` into ``module``: every parameter, nothing else, converted to the module's type.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, or of another shape; the message names up to three.
+    """
+    own = module.state_dict()
+    shapes = [
+        f"{name} {list(state[name].shape)} instead of {list(own[name].shape)}"
+        for name in own.keys() & state.keys()
+        if state[name].shape != own[name].shape
+    ]
+    for what, names in (
+        ("lack", own.keys() - state.keys()),
+        ("have the unknown", state.keys() - own.keys()),
+        ("have", shapes),
+    ):
+        if names:
+            some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise CheckpointError(f"the weights of {source} {what} {some}")
+    module.load_state_dict(dict(state))
