@@ -1,0 +1,315 @@
+"""Decode some frames of a video file: the right ones, whatever the file claims about itself.
+
+Times are seconds from the first frame's presentation time, so that a video starts at 0 whatever its
+timestamps say. The frame for a time is the one on display then: the last that starts at or before it (the
+first frame before that, the last one after the end). Every function gives bit for bit what decoding the
+whole file with ``decode_all`` and picking frames would give (in a damaged file, frames behind the damage may
+come out better, because decoding starts afresh behind it). Each raises DecodeError for a file that cannot
+be read and EmptyVideoError for one without a single frame; a damaged file gives the frames that it has.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from ..errors import DecodeError, EmptyVideoError, InputError
+from .container import VideoFile, path_text
+from .frames import Frames, VideoInfo
+from .gops import GopReader, SeekError
+from .sampling import Sampler
+
+__all__ = ["Transform", "count_frames", "decode", "decode_all", "decode_indices", "iter_decode", "probe"]
+
+Path = str | os.PathLike[str]
+Transform = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+"""Applied to every frame, uint8 ``[height, width, 3]``, once it is decoded; all results have one shape."""
+
+_TICK_SLACK = 1e-4  # of a tick: 0.29 s * 100 is 28.999999999999996 ticks
+
+
+@dataclass(frozen=True)
+class _Timeline:
+    """When the first frame starts and the last one ends, in ticks of the file's time base."""
+
+    first: int
+    end: int
+    seconds_per_tick: float
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end - self.first) * self.seconds_per_tick
+
+    def seconds(self, tick: int) -> float:
+        return (tick - self.first) * self.seconds_per_tick
+
+    def tick(self, seconds: float) -> int:
+        return max(self.first, self.first + math.floor(seconds / self.seconds_per_tick + _TICK_SLACK))
+
+
+class _ByGop:
+    """Reads by seeking; see gops.py. Raises SeekError where that cannot be trusted."""
+
+    def __init__(self, video: VideoFile, *, skip_unreferenced: bool) -> None:
+        self._gops = GopReader(video, skip_unreferenced=skip_unreferenced)
+        self.timeline = _Timeline(self._gops.first, self._gops.end(), float(video.time_base))
+
+    def shown(self) -> Sequence[int]:
+        return self._gops.shown()
+
+    def frames_at(self, ticks: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+        for frame in self._gops.frames_at(ticks):
+            yield frame.pts or 0, frame  # a frame without pts never gets here
+
+
+class _Sequential:
+    """Reads by decoding everything, twice: once to learn which frames there are, once to pick."""
+
+    def __init__(self, video: VideoFile) -> None:
+        self._video = video
+        with VideoFile(video.path) as first_pass:
+            self._ticks: list[int] = []
+            length = first_pass.frame_ticks
+            for tick, frame in first_pass.frames():
+                self._ticks.append(tick)
+                length = frame.duration or length
+            if not self._ticks:
+                if first_pass.damage is not None:
+                    raise DecodeError(video.path, f"no frame can be decoded ({first_pass.damage})")
+                raise EmptyVideoError(video.path, "it holds no frames")
+        self.timeline = _Timeline(self._ticks[0], self._ticks[-1] + length, float(video.time_base))
+
+    def shown(self) -> Sequence[int]:
+        return self._ticks
+
+    def frames_at(self, ticks: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+        wanted = {max(0, bisect_right(self._ticks, tick) - 1) for tick in ticks}
+        for index, (tick, frame) in enumerate(self._video.frames()):
+            if index in wanted:
+                yield tick, frame
+                wanted.discard(index)
+                if not wanted:
+                    return
+
+
+_Reader = _ByGop | _Sequential
+_Choose = Callable[[_Reader], Sequence[int]]  # which ticks are wanted, ascending
+_READERS: tuple[Callable[[VideoFile], _Reader], ...] = (
+    lambda video: _ByGop(video, skip_unreferenced=True),
+    lambda video: _ByGop(video, skip_unreferenced=False),
+    _Sequential,
+)
+
+
+@dataclass(frozen=True)
+class _Picked:
+    video: VideoFile
+    timeline: _Timeline
+    tick: int
+    frame: VideoFrame
+
+
+def _read(
+    path: Path,
+    open_reader: Callable[[VideoFile], _Reader],
+    choose: _Choose,
+    *,
+    after_s: float = -math.inf,
+) -> Iterator[_Picked]:
+    """The chosen frames that start after ``after_s``, in order. Raises SeekError if the reader gives up."""
+    with VideoFile(path) as video:
+        reader = open_reader(video)
+        line = reader.timeline
+        ticks = [tick for tick in choose(reader) if line.seconds(tick) > after_s]
+        for tick, frame in reader.frames_at(ticks):
+            if line.seconds(tick) > after_s:
+                yield _Picked(video, line, tick, frame)
+
+
+def _collect(path: Path, choose: _Choose, transform: Transform | None = None) -> _Stack:
+    """The chosen frames by the quickest reader that can be trusted with this file."""
+    for open_reader in _READERS:
+        stack = _Stack(path, transform)
+        try:
+            for picked in _read(path, open_reader, choose):
+                stack.push(picked)
+        except SeekError:
+            continue
+        return stack
+    raise AssertionError("the last reader never raises SeekError")
+
+
+def _times(sampler: Sampler, start_s: float, end_s: float | None) -> _Choose:
+    if not start_s >= 0 or (end_s is not None and not end_s > start_s):
+        raise InputError(f"need 0 <= start_s < end_s, got {start_s}, {end_s}")
+
+    def choose(reader: _Reader) -> Sequence[int]:
+        line = reader.timeline
+        stop_s = line.duration_s if end_s is None else min(end_s, line.duration_s)
+        return [line.tick(float(t)) for t in sampler.times(min(start_s, stop_s), stop_s)]
+
+    return choose
+
+
+def _info(picked: _Picked) -> VideoInfo:
+    video, frame = picked.video, picked.frame
+    turned = frame.rotation % 180 != 0
+    return VideoInfo(
+        path=video.path,
+        duration_s=picked.timeline.duration_s,
+        fps=video.fps,
+        width=frame.height if turned else frame.width,
+        height=frame.width if turned else frame.height,
+        codec=video.codec.codec.canonical_name,
+        container=video.container.format.name,
+        rotation=frame.rotation,
+        num_streams=video.num_streams,
+        size_bytes=video.size_bytes,
+        mtime=video.mtime,
+    )
+
+
+class _Stack:
+    """Collects frames of one shape with the facts about their file."""
+
+    def __init__(self, path: Path, transform: Transform | None) -> None:
+        self._path = path_text(path)
+        self._transform = transform
+        self._shape: tuple[int, ...] | None = None
+        self._pixels: list[NDArray[np.uint8]] = []
+        self._times: list[float] = []
+        self._info: VideoInfo | None = None
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def push(self, picked: _Picked) -> None:
+        pixels = picked.video.rgb(picked.frame, shape=self._shape)
+        if self._info is None:
+            self._info, self._shape = _info(picked), pixels.shape
+        self._pixels.append(pixels if self._transform is None else self._transform(pixels))
+        self._times.append(picked.timeline.seconds(picked.tick))
+
+    def take(self, rows: Sequence[int] | None = None) -> Frames:
+        """The frames so far (or these rows of them), which are then forgotten."""
+        pixels = self._pixels if rows is None else [self._pixels[row] for row in rows]
+        times = self._times if rows is None else [self._times[row] for row in rows]
+        frames = Frames(np.stack(pixels), np.array(times), self._path, self._info)
+        self._pixels, self._times = [], []
+        return frames
+
+
+def decode(
+    path: Path,
+    sampler: Sampler,
+    *,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    transform: Transform | None = None,
+) -> Frames:
+    """The frames on display at the sampler's times in ``[start_s, end_s)``, the whole video by default.
+
+    A frame on display at several of the times comes once: a video of three frames gives three.
+    """
+    return _collect(path, _times(sampler, start_s, end_s), transform).take()
+
+
+def iter_decode(
+    path: Path,
+    sampler: Sampler,
+    *,
+    chunk_frames: int = 64,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    transform: Transform | None = None,
+) -> Iterator[Frames]:
+    """``decode`` in pieces of at most ``chunk_frames`` frames, so that hours of video fit in memory.
+
+    A file that turns out damaged after some pieces were handed out goes on behind the last of them.
+    """
+    if chunk_frames < 1:
+        raise InputError(f"chunk_frames must be at least 1, got {chunk_frames}")
+    choose = _times(sampler, start_s, end_s)
+    stack = _Stack(path, transform)
+    after_s = -math.inf
+    for open_reader in _READERS:
+        try:
+            for picked in _read(path, open_reader, choose, after_s=after_s):
+                after_s = picked.timeline.seconds(picked.tick)
+                stack.push(picked)
+                if len(stack) == chunk_frames:
+                    yield stack.take()
+        except SeekError:
+            continue
+        break
+    if len(stack):
+        yield stack.take()
+
+
+def decode_indices(
+    path: Path, indices: Sequence[int] | NDArray[Any], *, transform: Transform | None = None
+) -> Frames:
+    """The frames with these numbers, counting every frame in order of display from 0.
+
+    One frame for each index in the given order, repeats included. Raises InputError for an index outside the
+    video. Counting reads the whole file (without decoding it); sampling by time does not.
+    """
+    rows = [int(index) for index in indices]
+    if not rows:
+        raise InputError("decode_indices needs at least one index")
+    wanted = sorted(set(rows))
+
+    def choose(reader: _Reader) -> Sequence[int]:
+        shown = reader.shown()
+        if wanted[0] < 0 or wanted[-1] >= len(shown):
+            bad = wanted[0] if wanted[0] < 0 else wanted[-1]
+            raise InputError(f"frame {bad} does not exist: {path_text(path)!r} has {len(shown)} frames")
+        ticks = [shown[index] for index in wanted]
+        if len(set(ticks)) < len(ticks):
+            raise DecodeError(path_text(path), "frames share a timestamp and cannot be told apart by number")
+        return ticks
+
+    return _collect(path, choose, transform).take([wanted.index(row) for row in rows])
+
+
+def decode_all(
+    path: Path, *, transform: Transform | None = None
+) -> Iterator[tuple[float, NDArray[np.uint8]]]:
+    """Every frame in order of display as ``(time_s, pixels)``: plain sequential decoding, the reference."""
+    with VideoFile(path) as video:
+        first: int | None = None
+        for tick, frame in video.frames():
+            first = tick if first is None else first
+            pixels = video.rgb(frame)
+            yield (tick - first) * float(video.time_base), pixels if transform is None else transform(pixels)
+        if first is None:
+            if video.damage is not None:
+                raise DecodeError(video.path, f"no frame can be decoded ({video.damage})")
+            raise EmptyVideoError(video.path, "it holds no frames")
+
+
+def probe(path: Path) -> VideoInfo:
+    """Facts about a file, from reading its ends and decoding its first frame."""
+    info = _collect(path, lambda reader: [reader.timeline.first]).take().info
+    assert info is not None, "a stack with frames has the facts"
+    return info
+
+
+def count_frames(path: Path) -> int:
+    """How many frames there are to decode; reads the whole file."""
+    counts: list[int] = []
+
+    def choose(reader: _Reader) -> Sequence[int]:
+        counts.append(len(reader.shown()))
+        return [reader.timeline.first]
+
+    _collect(path, choose)
+    return counts[-1]

@@ -1,0 +1,195 @@
+"""Decode many videos in worker processes, so that a file can crash or hang a decoder and cost only itself.
+
+Workers are fresh interpreters, never forks (a fork copies locks that another thread may hold), and they do
+not run the caller's main module again. One thread of this process waits for each worker.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ..errors import DecodeError, InputError
+from .container import path_text
+from .decode import Transform, decode
+from .frames import Frames
+from .sampling import Sampler
+
+__all__ = ["load_videos"]
+
+_START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
+_AHEAD = 2  # files in work or waiting for the caller, per worker: bounds memory
+
+Decoder = Callable[..., Frames]
+
+
+def load_videos(
+    paths: Iterable[str | os.PathLike[str]],
+    sampler: Sampler,
+    *,
+    workers: int = 0,
+    timeout_s: float = 120.0,
+    transform: Transform | None = None,
+    decoder: Decoder = decode,
+) -> Iterator[Frames | DecodeError]:
+    """The sampled frames of each video, in the order of ``paths``; for a bad file its error, not raised.
+
+    workers: processes that decode; 0 decodes in this one, without protection from crashes and hangs.
+    timeout_s: what one file may take in a worker; it is then killed and replaced, and so it is if it dies.
+    transform: applied to each frame in the worker, e.g. a resize, so that less travels between processes.
+    decoder: called as ``decoder(path, sampler, transform=transform)``.
+    Sampler, transform and decoder must be picklable by name, from an importable module (not ``__main__``).
+    At most two files per worker are in work or waiting. Stopping early, by closing the iterator, ends the
+    workers.
+    """
+    if workers < 0:
+        raise InputError(f"workers must be 0 or more, got {workers}")
+    if not timeout_s > 0:
+        raise InputError(f"timeout_s must be positive, got {timeout_s}")
+    if workers == 0:
+        return (_attempt(decoder, path, sampler, transform) for path in paths)
+    return _load_in_workers(paths, (decoder, sampler, transform), workers=workers, timeout_s=timeout_s)
+
+
+def _attempt(
+    decoder: Decoder, path: str | os.PathLike[str], sampler: Sampler, transform: Transform | None
+) -> Frames | DecodeError:
+    try:
+        return decoder(path, sampler, transform=transform)
+    except DecodeError as error:
+        return error
+
+
+def _load_in_workers(
+    paths: Iterable[str | os.PathLike[str]],
+    work: tuple[Decoder, Sampler, Transform | None],
+    *,
+    workers: int,
+    timeout_s: float,
+) -> Iterator[Frames | DecodeError]:
+    pool = [_Worker(work) for _ in range(workers)]
+    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+    for worker in pool:
+        idle.put(worker)
+
+    def run(path: str) -> Frames | DecodeError:
+        worker = idle.get()
+        try:
+            return worker.decode(path, timeout_s)
+        finally:
+            idle.put(worker)
+
+    threads = ThreadPoolExecutor(workers, thread_name_prefix="framesift-decode")
+    ahead: deque[Future[Frames | DecodeError]] = deque()
+    try:
+        for path in paths:
+            ahead.append(threads.submit(run, path_text(path)))
+            if len(ahead) >= _AHEAD * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        for future in ahead:
+            future.cancel()
+        for worker in pool:
+            worker.close()  # a thread that waits for it sees the connection end
+        threads.shutdown()
+        for worker in pool:
+            worker.release()
+
+
+class _Worker:
+    """A decoding process and this side's end of its connection; started when first needed."""
+
+    def __init__(self, work: tuple[Decoder, Sampler, Transform | None]) -> None:
+        self._work = work
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # between starting a process and closing for good
+
+    def decode(self, path: str, timeout_s: float) -> Frames | DecodeError:
+        """The frames of one file, or its error; also when the process dies or takes too long."""
+        try:
+            connection = self._connection or self._start()
+            connection.send(path)
+            if not connection.poll(timeout_s):
+                self._stop()
+                return DecodeError(path, f"decoding took longer than {timeout_s:g} s and was stopped")
+            return _receive(connection)
+        except (EOFError, OSError):
+            status = self._stop()
+            return DecodeError(path, f"the decoding process ended unexpectedly (status {status})")
+
+    def _start(self) -> Connection:
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            if self._closed:
+                ours.close()
+                raise EOFError
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        self._connection = Connection(ours.detach())
+        self._connection.send(self._work)
+        if not self._connection.poll(_START_TIMEOUT_S):
+            raise EOFError
+        failure = self._connection.recv()
+        if failure is not None:
+            raise InputError(f"a decoding process cannot start: {failure}")
+        return self._connection
+
+    def _stop(self) -> int | None:
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is None:
+            return None
+        status = process.poll()
+        if status is None:
+            try:  # a process that dies closes its connection a moment before it can be waited for
+                status = process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = process.wait()
+        return status
+
+    def close(self) -> None:
+        """End the process for good."""
+        with self._lock:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def release(self) -> None:
+        """Close the connection, once no thread uses it."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _receive(connection: Connection) -> Frames | DecodeError:
+    reply: Any = connection.recv()
+    if isinstance(reply, DecodeError):
+        return reply
+    shape, times_s, path, info = reply
+    pixels = np.empty(shape, dtype=np.uint8)
+    if pixels.size:
+        connection.recv_bytes_into(pixels.data.cast("B"))
+    return Frames(pixels, times_s, path, info)

@@ -1,0 +1,78 @@
+"""The other end of loader.py: ``python -m framesift.video.worker FD`` decodes what the socket FD asks for.
+
+The protocol, in pickles over a private socket: the decoder, sampler and transform come once and are
+answered with None or the reason why they cannot be had; then every path is answered with a DecodeError, or
+with ``(shape, times_s, path, info)`` followed by the bytes of the pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from ..errors import DecodeError
+from .frames import Frames
+
+__all__ = ["main"]
+
+_MEMORY_LIMIT_BYTES = (
+    8 * 2**30
+)  # address space: a dozen 8K frames fit, what a forged header asks for does not
+
+
+def main(descriptor: int) -> None:
+    """Serve until the other end closes, then end at once, even in the middle of a file."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
+    _limit_memory()
+    connection = Connection(descriptor)
+    try:
+        decoder, sampler, transform = connection.recv()
+    except Exception as error:  # unpickling may raise anything that an import raises
+        connection.send(f"{type(error).__name__}: {error}")
+        return
+    connection.send(None)
+    paths: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, paths), daemon=True).start()
+    while True:
+        path = paths.get()
+        try:
+            frames: Frames = decoder(path, sampler, transform=transform)
+        except DecodeError as error:
+            connection.send(error)
+        except Exception as error:  # whatever it was, it costs one file
+            connection.send(DecodeError(path, f"{type(error).__name__}: {error}"))
+        else:
+            _send(connection, frames)
+
+
+def _send(connection: Connection, frames: Frames) -> None:
+    pixels = np.ascontiguousarray(frames.pixels)
+    connection.send((pixels.shape, frames.times_s, frames.path, frames.info))
+    if pixels.size:
+        connection.send_bytes(pixels.data.cast("B"))
+
+
+def _listen(connection: Connection, paths: queue.SimpleQueue[str]) -> None:
+    """Take in paths; when the other process is gone, do not outlive it."""
+    try:
+        while True:
+            paths.put(connection.recv())
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _limit_memory() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or hard > _MEMORY_LIMIT_BYTES:
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, hard))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
