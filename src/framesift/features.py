@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -23,6 +23,7 @@ Similarity = Float[Tensor, "{len(text)} {len(video)}"]
 arguments named ``text`` and ``video``, so that a transposed matrix fails the run-time check of the tests."""
 
 Rows = slice | Tensor | Sequence[int]
+F = TypeVar("F", bound="_Features")  # not typing.Self, which the run-time check of the tests cannot follow
 
 
 def unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
@@ -47,21 +48,19 @@ def masked_mean(
 class _Features:
     """Tensors that share their first dimension: indexing, moving and joining act on all of them."""
 
-    def __getitem__(self, rows: Rows) -> Self:
+    def __getitem__(self: F, rows: Rows) -> F:
         """A subset by slice, index tensor, boolean mask or list of row numbers."""
         if isinstance(rows, int):
             raise TypeError("index features with a slice or a list, so that the result keeps its dimensions")
         index = rows if isinstance(rows, slice | Tensor) else torch.as_tensor(list(rows), dtype=torch.long)
         return self._map(lambda x: x[index.to(x.device) if isinstance(index, Tensor) else index])
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+    def to(self: F, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> F:
         """The same features on ``device``; floating-point tensors also as ``dtype``."""
-        return self._map(
-            lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None)
-        )
+        return self._map(lambda x: x.to(device=device, dtype=dtype if x.is_floating_point() else None))
 
     @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
+    def cat(cls: type[F], parts: Sequence[F]) -> F:
         """Join along the first dimension, padding frames or words to the longest part.
 
         Raises:
@@ -79,17 +78,16 @@ class _Features:
             joined[field.name] = torch.cat(_pad(present)) if present else None
         return cls(**joined)  # type: ignore[arg-type]
 
-    def _map(self, function) -> Self:  # type: ignore[no-untyped-def]
+    def _map(self: F, function) -> F:  # type: ignore[no-untyped-def]
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(self, **{name: function(value) for name, value in values.items() if value is not None})
 
 
 def _pad(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Zero-pad dimension 1 to the longest (False for masks)."""
-    if tensors[0].ndim < 2:
-        return list(tensors)
     lengths = [x.shape[1] for x in tensors]
-    if len(set(lengths)) == 1 or tensors[0].ndim == 2 and not tensors[0].dtype == torch.bool:
+    one_vector_each = tensors[0].ndim == 2 and tensors[0].dtype != torch.bool
+    if one_vector_each or len(set(lengths)) == 1:
         return list(tensors)
     longest = max(lengths)
     return [
@@ -143,7 +141,9 @@ class VideoFeatures(_Features):
 
     def __post_init__(self) -> None:
         if self.frame.ndim != 3:
-            raise ShapeError("VideoFeatures.frame", expected="[video, frame, dim]", got=list(self.frame.shape))
+            raise ShapeError(
+                "VideoFeatures.frame", expected="[video, frame, dim]", got=list(self.frame.shape)
+            )
         if self.frame_mask.shape != self.frame.shape[:2] or self.frame_mask.dtype != torch.bool:
             raise ShapeError(
                 "VideoFeatures.frame_mask",

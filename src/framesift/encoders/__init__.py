@@ -12,13 +12,14 @@ from ..errors import CheckpointError, FramesiftError, suggest
 from .base import Encoder, Pictures, resolve_device
 from .clip import ClipEncoder
 from .fetch import fetch
-from .preprocess import Preprocess, Resizer
+from .preprocess import RESIZERS, Preprocess
 from .siglip import Siglip2Encoder, SiglipEncoder
 from .tokenize import load_tokenizer
 from .weights import load_state, read_directory
 
 __all__ = [
     "ENCODERS",
+    "RESIZERS",
     "ClipEncoder",
     "Encoder",
     "Pictures",
@@ -42,7 +43,7 @@ def load_encoder(
     *,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "fp32",
-    resize: Resizer = "torch",
+    resize: str = "torch",
     revision: str | None = None,
     local_files_only: bool = False,
 ) -> Encoder:
@@ -96,7 +97,7 @@ def _read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def _read_preprocessing(directory: Path, resizer: Resizer) -> Preprocess:
+def _read_preprocessing(directory: Path, resizer: str) -> Preprocess:
     for name in ("preprocessor_config.json", "processor_config.json"):
         if (directory / name).is_file():
             return Preprocess.load(directory / name, resizer=resizer)

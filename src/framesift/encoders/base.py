@@ -10,7 +10,6 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -24,7 +23,7 @@ from ..errors import InputError, ShapeError
 from ..features import TextFeatures, VideoFeatures
 from .preprocess import Preprocess
 from .tokenize import padded_ids, ragged_ids
-from .weights import torch_dtype, write_state
+from .weights import hash_state, torch_dtype, write_state
 
 __all__ = ["Encoder", "Pictures", "resolve_device"]
 
@@ -34,7 +33,7 @@ TEXT_BATCH = 256
 
 @runtime_checkable
 class Pictures(Protocol):
-    """Anything with 8-bit RGB ``pixels`` ``[frame, height, width, 3]``, such as ``framesift.video.Frames``."""
+    """Anything with 8-bit RGB ``pixels`` ``[frame, height, width, 3]``, such as ``framesift.Frames``."""
 
     @property
     def pixels(self) -> np.ndarray: ...
@@ -104,7 +103,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward_patches(
-        self, pixels: Float[Tensor, "frame 3 height width"]
+        self, pixels: Float[Tensor, "frame 3 y x"]
     ) -> tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         """Preprocessed pixels -> frame embeddings, and the tower's final tokens (normalised by its last
         layer norm, not projected; a class token comes first). Differentiable."""
@@ -115,7 +114,7 @@ class Encoder(nn.Module, ABC):
         """Token ids -> text embeddings, differentiable."""
         return self.forward_words(ids, mask)[0]
 
-    def forward_pixels(self, pixels: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame dim"]:
+    def forward_pixels(self, pixels: Float[Tensor, "frame 3 y x"]) -> Float[Tensor, "frame dim"]:
         """Preprocessed pixels -> frame embeddings, differentiable."""
         return self.forward_patches(pixels)[0]
 
@@ -155,7 +154,7 @@ class Encoder(nn.Module, ABC):
         self.dtype = precision
         return self.to(target)
 
-    def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame 3 height width"]:
+    def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame 3 y x"]:
         """Frames ``[frame, H, W, 3]`` uint8 as input of :meth:`encode_pixels`, on the CPU."""
         return self.preprocessing(pixels)
 
@@ -184,7 +183,7 @@ class Encoder(nn.Module, ABC):
         """Embed rows of token ids, for inference."""
         ids, mask = ids.to(self.device), mask.to(self.device)
         if not len(ids):
-            word = torch.zeros(0, 0, self.dim, device=self.device)
+            word = torch.zeros(0, ids.shape[1], self.dim, device=self.device)
             empty = torch.zeros(0, self.dim, device=self.device)
             return (
                 TextFeatures(sentence=empty, word=word, word_mask=mask)
@@ -198,7 +197,7 @@ class Encoder(nn.Module, ABC):
             return TextFeatures(sentence=sentence.float(), word=word.float(), word_mask=mask)
 
     def encode_pixels(
-        self, pixels: Float[Tensor, "frame 3 height width"], *, patches: bool = False
+        self, pixels: Float[Tensor, "frame 3 y x"], *, patches: bool = False
     ) -> Float[Tensor, "frame dim"] | tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         """Embed preprocessed frames, for inference; ``patches`` adds the tower's final tokens."""
         with self._inference():
@@ -254,16 +253,12 @@ class Encoder(nn.Module, ABC):
         """
         parameters = {
             name: x
-            for name, x in sorted(self.model.state_dict(keep_vars=True).items())
+            for name, x in self.model.state_dict(keep_vars=True).items()
             if not name.startswith("logit_")  # the scale and bias belong to the loss
         }
         state = tuple((x.data_ptr(), x._version) for x in parameters.values())
         if self._hashed is None or self._hashed[0] != state:
-            digest = hashlib.sha256()
-            with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter's lock
-                for item in pool.map(_hash_tensor, parameters.items()):
-                    digest.update(item)
-            self._hashed = (state, digest.hexdigest())
+            self._hashed = (state, hash_state(parameters))
         settings = {
             "encoder": self.name,
             "preprocessing": self.preprocessing.to_mapping(),
@@ -306,7 +301,7 @@ class Encoder(nn.Module, ABC):
         return padded_ids(rows, pad_id=0 if pad_id is None else pad_id, length=self.padded_length)
 
     def _batches(self, videos: Iterable[Pictures], batch_size: int) -> Iterator[Tensor]:
-        """Preprocessed frames in order, ``batch_size`` together; a batch ends where the frames' size changes."""
+        """Preprocessed frames in order, ``batch_size`` together; a batch ends where their size changes."""
         waiting: list[Tensor] = []
         for video in videos:
             for start in range(0, len(video.pixels), batch_size):
@@ -342,11 +337,3 @@ def _split_and_pad(
     for i, part in enumerate(rows.split(list(lengths)) if lengths else ()):
         padded[i, : len(part)] = part
     return padded
-
-
-def _hash_tensor(item: tuple[str, Tensor]) -> bytes:
-    name, x = item
-    x = x.detach().to("cpu", torch.float32).contiguous()
-    digest = hashlib.sha256(f"{name} {list(x.shape)}".encode())
-    digest.update(x.numpy().data.cast("B") if x.numel() else b"")
-    return digest.digest()

@@ -54,11 +54,11 @@ class ClipEncoder(Encoder):
         project = self.model.text_projection
         return project(states.pooler_output), project(states.last_hidden_state)
 
-    def forward_pixels(self, pixels: Float[Tensor, "frame 3 height width"]) -> Float[Tensor, "frame dim"]:
+    def forward_pixels(self, pixels: Float[Tensor, "frame 3 y x"]) -> Float[Tensor, "frame dim"]:
         return self.model.visual_projection(self.model.vision_model(pixels).pooler_output)
 
     def forward_patches(
-        self, pixels: Float[Tensor, "frame 3 height width"]
+        self, pixels: Float[Tensor, "frame 3 y x"]
     ) -> tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         tower = self.model.vision_model
         # CLIP trains the last norm on the class token only; CLIP4Clip and successors apply it to every token

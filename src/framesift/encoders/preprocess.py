@@ -19,7 +19,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -29,12 +29,12 @@ from ..errors import CheckpointError, ConfigError, ShapeError, suggest
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["CLIP_MEAN", "CLIP_STD", "Preprocess", "Resizer"]
+__all__ = ["CLIP_MEAN", "CLIP_STD", "RESIZERS", "Preprocess"]
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI CLIP, clip.py
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
-Resizer = Literal["pil", "torch", "tensor", "tensor-antialias"]
+RESIZERS = ("pil", "torch", "tensor", "tensor-antialias")
 Pixels = np.ndarray
 """8-bit RGB pictures, ``[frame, height, width, 3]``."""
 
@@ -72,13 +72,12 @@ class Preprocess:
     scale: float = 1 / 255
     mean: tuple[float, float, float] = CLIP_MEAN
     std: tuple[float, float, float] = CLIP_STD
-    resizer: Resizer = "torch"
+    resizer: str = "torch"
 
     def __post_init__(self) -> None:
-        if self.resizer not in get_args(Resizer):
-            choices = get_args(Resizer)
-            hint = suggest(self.resizer, choices)
-            raise ConfigError(f"resize={self.resizer!r}: expected one of {', '.join(choices)}{hint}")
+        if self.resizer not in RESIZERS:
+            hint = suggest(self.resizer, RESIZERS)
+            raise ConfigError(f"resize={self.resizer!r}: expected one of {', '.join(RESIZERS)}{hint}")
         if self.resample not in _PIL_MODES:
             raise ConfigError(f"resample={self.resample!r}: expected one of {', '.join(_PIL_MODES)}")
         if self.resample not in _TORCH_MODES and self.resizer != "pil":
@@ -134,12 +133,12 @@ class Preprocess:
             return (self.shortest_edge, scaled) if height <= width else (scaled, self.shortest_edge)
         return self._most_patches(height, width)
 
-    def with_resizer(self, resizer: Resizer) -> Preprocess:
+    def with_resizer(self, resizer: str) -> Preprocess:
         """The same preprocessing with another resizer."""
         return replace(self, resizer=resizer)
 
     @classmethod
-    def load(cls, path: str | Path, *, resizer: Resizer = "torch") -> Preprocess:
+    def load(cls, path: str | Path, *, resizer: str = "torch") -> Preprocess:
         """Read a ``preprocessor_config.json``, or the ``image_processor`` in a ``processor_config.json``.
 
         Raises:
@@ -157,7 +156,7 @@ class Preprocess:
             raise CheckpointError(f"{str(path)!r} is not an image preprocessor: {error!r}") from None
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], *, resizer: Resizer = "torch") -> Preprocess:
+    def from_mapping(cls, mapping: Mapping[str, Any], *, resizer: str = "torch") -> Preprocess:
         """From the keys of Hugging Face's ``preprocessor_config.json``, old and new spellings."""
         geometry: dict[str, Any] = {}
         size = mapping.get("size")

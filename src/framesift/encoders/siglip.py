@@ -1,7 +1,7 @@
 """SigLIP: Sigmoid Loss for Language Image Pre-Training (Zhai et al., 2023), and SigLIP 2 (2025).
 
 Both towers are bidirectional; frames are pooled by an attention head, texts by their last position. The text
-tower was trained on texts padded to a fixed length without a mask, so padding is part of its input: every text
+tower was trained on texts padded to a fixed length without a mask, so padding is part of its input: each text
 is padded to that length, whatever its batch. SigLIP 2 checkpoints of a fixed resolution have SigLIP's
 architecture; the NaFlex ones keep the aspect ratio and take whole patches.
 """
@@ -62,7 +62,7 @@ class SiglipEncoder(_SiglipTowers):
             return SiglipModel(parsed)
 
     def forward_patches(
-        self, pixels: Float[Tensor, "frame 3 height width"]
+        self, pixels: Float[Tensor, "frame 3 y x"]
     ) -> tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         states = self.model.vision_model(pixels)
         return states.pooler_output, states.last_hidden_state
@@ -81,7 +81,7 @@ class Siglip2Encoder(_SiglipTowers):
             return Siglip2Model(parsed)
 
     def forward_patches(
-        self, pixels: Float[Tensor, "frame 3 height width"]
+        self, pixels: Float[Tensor, "frame 3 y x"]
     ) -> tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         size = self.preprocessing.patch_size
         count, _, height, width = pixels.shape

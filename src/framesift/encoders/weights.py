@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -14,7 +17,15 @@ from torch import Tensor, nn
 
 from ..errors import CheckpointError, InputError
 
-__all__ = ["load_state", "read_directory", "read_pickle", "read_state", "torch_dtype", "write_state"]
+__all__ = [
+    "hash_state",
+    "load_state",
+    "read_directory",
+    "read_pickle",
+    "read_state",
+    "torch_dtype",
+    "write_state",
+]
 
 State = dict[str, Tensor]
 
@@ -61,16 +72,22 @@ def read_pickle(path: str | Path) -> Mapping[str, object]:
         CheckpointError: the file is missing, damaged, not a mapping, or wants to run code.
     """
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about protocols; what matters is raised
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"no file {str(path)!r}") from None
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{str(path)!r} holds more than tensors (or is no checkpoint) and is not loaded, because that could"
+            f"{str(path)!r} holds more than tensors (or is no checkpoint) and is not loaded: that could"
             " run code; save its state_dict alone and try again"
         ) from None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         reason = (str(error).splitlines() or [""])[0]
+        if "TorchScript" in reason:
+            reason = (
+                "it is a program (TorchScript); where you trust it, save the weights alone with"
+                " torch.save(torch.jit.load(path, 'cpu').state_dict(), new_path)"
+            )
         raise CheckpointError(f"cannot read the weights {str(path)!r}: {reason}") from None
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{str(path)!r} holds {type(loaded).__name__}, expected tensors by name")
@@ -130,3 +147,20 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -
             some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
             raise CheckpointError(f"the weights of {source} {what} {some}")
     module.load_state_dict(dict(state))
+
+
+def hash_state(state: Mapping[str, Tensor]) -> str:
+    """Hexadecimal hash of names, shapes and fp32 values; the order of names does not matter."""
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor() as pool:  # hashlib lets go of the interpreter's lock
+        for part in pool.map(_hash_tensor, sorted(state.items())):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _hash_tensor(item: tuple[str, Tensor]) -> bytes:
+    name, x = item
+    x = x.detach().to("cpu", torch.float32).contiguous()
+    digest = hashlib.sha256(f"{name} {list(x.shape)}".encode())
+    digest.update(x.reshape(-1).numpy().data)
+    return digest.digest()
