@@ -4,7 +4,16 @@ from .captions import Caption, captions, holds, paragraph
 from .render import SIZE_PX, render_frame, render_frames, write_mp4
 from .scenes import FPS, VERSION, Scene, SceneObject, Storyboard, draw_storyboard
 from .slices import Slice, diversity, relevance, standard
-from .splits import SPLITS, content_hash, ground_truth, storyboards, video_name, write_split
+from .splits import (
+    SPLITS,
+    content_hash,
+    ground_truth,
+    storyboards,
+    video_name,
+    write_captions,
+    write_split,
+    write_videos,
+)
 
 __all__ = [
     "FPS",
@@ -29,6 +38,8 @@ __all__ = [
     "standard",
     "storyboards",
     "video_name",
+    "write_captions",
     "write_mp4",
     "write_split",
+    "write_videos",
 ]

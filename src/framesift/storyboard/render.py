@@ -101,11 +101,27 @@ def _outline(shape: str) -> list[tuple[float, float]]:
         return [corner for pair in points for corner in pair]
     if shape == "cross":
         a, b = 0.34, 0.95
-        return [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a), (-b, -a), (-a, -a)]
+        return [
+            (-a, -b),
+            (a, -b),
+            (a, -a),
+            (b, -a),
+            (b, a),
+            (a, a),
+            (a, b),
+            (-a, b),
+            (-a, a),
+            (-b, a),
+            (-b, -a),
+            (-a, -a),
+        ]
     if shape == "heart":
         turns = (2 * math.pi * step / 40 for step in range(40))
         return [
-            (math.sin(t) ** 3 * 0.98, -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 15)
+            (
+                math.sin(t) ** 3 * 0.98,
+                -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 15,
+            )
             for t in turns
         ]
     return around(48)  # circle, ring, crescent
@@ -149,7 +165,12 @@ def _paint(canvas: Image.Image, thing: SceneObject, pose: Pose, size_px: int) ->
         stripes = Image.new("L", mask.size, 0)
         bars = ImageDraw.Draw(stripes)
         for offset in (-0.66, 0.0, 0.66):
-            bars.polygon(place([(offset - 0.14, -1), (offset + 0.14, -1), (offset + 0.14, 1), (offset - 0.14, 1)], 1.0), fill=255)
+            bars.polygon(
+                place(
+                    [(offset - 0.14, -1), (offset + 0.14, -1), (offset + 0.14, 1), (offset - 0.14, 1)], 1.0
+                ),
+                fill=255,
+            )
         stripes.paste(0, (0, 0), mask.point([255] * 128 + [0] * 128))
         canvas.paste(_MARK.get(thing.color, (255, 255, 255)), (left, top), stripes.reduce(_SUPERSAMPLING))
 
@@ -173,7 +194,9 @@ def _background(name: str, texture_seed: int, size_px: int) -> Image.Image:
     elif name == "sunset":
         for y in range(size_px):
             mix = y / last
-            draw.line([0, y, last, y], fill=(round(110 + 140 * mix), round(70 + 80 * mix), round(140 - 80 * mix)))
+            draw.line(
+                [0, y, last, y], fill=(round(110 + 140 * mix), round(70 + 80 * mix), round(140 - 80 * mix))
+            )
     elif name == "night":
         draw.rectangle([0, 0, last, last], fill=(15, 18, 50))
         scatter(60, (225, 225, 200), 1, 1)

@@ -68,7 +68,18 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
 
 # Motions that keep an object inside its lane: a row of the frame, or a column of it.
 _ROW_MOTIONS = ("still", "left", "right", "spins", "grows", "shrinks", "blinks", "circles", "zigzags")
-_COLUMN_MOTIONS = ("still", "up", "down", "falls", "bounces", "spins", "grows", "shrinks", "blinks", "circles")
+_COLUMN_MOTIONS = (
+    "still",
+    "up",
+    "down",
+    "falls",
+    "bounces",
+    "spins",
+    "grows",
+    "shrinks",
+    "blinks",
+    "circles",
+)
 MOTIONS = tuple(dict.fromkeys(_ROW_MOTIONS + _COLUMN_MOTIONS))
 EVENTS = ("chases", "pushes", "meets", "passes")
 
@@ -258,7 +269,9 @@ def draw_scene(dice: Dice) -> Scene:
         motion = dice.pick(MOTIONS)
         x, y = dice.uniform(0.3, 0.7), dice.uniform(0.3, 0.7)
         objects = [
-            _draw_object(dice, taken=taken, background=background, motion=motion, x=x, y=y, size=dice.pick(sizes))
+            _draw_object(
+                dice, taken=taken, background=background, motion=motion, x=x, y=y, size=dice.pick(sizes)
+            )
         ]
     elif count == 2 and dice.chance(0.4):
         layout, event = "event", dice.pick(EVENTS)

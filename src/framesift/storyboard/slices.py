@@ -65,14 +65,18 @@ def standard(count: int = 1000, *, start: int = 0, split: str = "test") -> Slice
     candidates = [captions(video) for video in videos]
     chosen: list[Caption | None] = [None] * count
     for attempt in range(max(len(own) for own in candidates)):
-        rows = [number for number in range(count) if chosen[number] is None and attempt < len(candidates[number])]
+        rows = [
+            number for number in range(count) if chosen[number] is None and attempt < len(candidates[number])
+        ]
         if not rows:
             break
         matches = relevance([candidates[number][attempt] for number in rows], videos).sum(axis=1)
         for number, matched in zip(rows, matches, strict=True):
             if matched == 1:
                 chosen[number] = candidates[number][attempt]
-    queries = tuple(own[0] if caption is None else caption for own, caption in zip(candidates, chosen, strict=True))
+    queries = tuple(
+        own[0] if caption is None else caption for own, caption in zip(candidates, chosen, strict=True)
+    )
     return Slice(
         name="standard", videos=tuple(videos), captions=queries, relevance=relevance(queries, videos)
     )

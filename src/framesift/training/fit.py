@@ -105,7 +105,9 @@ def fit(
     started = saved = time.monotonic()
     total, counted = 0.0, 0
     torch.manual_seed(config.seed + first)  # dropout
-    for step, batch in zip(range(first + 1, config.steps + 1), _iterate(batches, first, config.steps), strict=False):
+    for step, batch in zip(
+        range(first + 1, config.steps + 1), _iterate(batches, first, config.steps), strict=False
+    ):
         module.train()
         value = loss(batch)
         optimizer.zero_grad(set_to_none=True)
@@ -151,7 +153,12 @@ def _identity(config: FitConfig) -> dict[str, Any]:
 
 
 def _save(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: FitConfig, step: int
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: Any,
+    config: FitConfig,
+    step: int,
 ) -> None:
     state = {
         "step": step,

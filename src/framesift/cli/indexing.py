@@ -1,0 +1,156 @@
+"""``framesift index``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..errors import DecodeError, FramesiftError, ModelError, UnknownModelError
+from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, talk
+
+if TYPE_CHECKING:
+    from ..index import Index
+    from ..index.build import Progress
+    from ..model import RetrievalModel
+
+__all__ = ["EXAMPLES", "Moments", "index", "progress_reporter"]
+
+EXAMPLES = """Examples: `framesift index ~/Videos` makes framesift.index in this directory, with CLIP ViT-B/32.
+`framesift index a.mp4 clips/ -i my.index -m openai/clip-vit-large-patch14` uses another place and model.
+`framesift index ~/Videos --prune` also forgets files that are gone. Run it again at any time: known files are skipped."""
+
+
+class Moments(StrEnum):
+    """How videos are cut."""
+
+    auto = "auto"
+    whole = "whole"
+    shots = "shots"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the encoder."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+def index(
+    paths: list[Path] = typer.Argument(
+        ..., help="Videos, and folders to search for them.", metavar="PATH..."
+    ),
+    index: Path = INDEX_OPTION,
+    model: str | None = typer.Option(
+        None,
+        "--model",
+        "-m",
+        help="A bundled model, a model directory or a Hugging Face id. Default: the index's own, or CLIP ViT-B/32 "
+        "for a new index.",
+    ),
+    moments: Moments | None = typer.Option(
+        None,
+        help="whole: a video is one moment. shots: cut where the picture changes. auto (default): whole below a "
+        "minute, else shots. Fixed when the index is made.",
+    ),
+    prune: bool = typer.Option(False, "--prune", help="Also forget indexed files that are no longer there."),
+    retry_failed: bool = typer.Option(
+        False, "--retry-failed", help="Try files again that could not be read, though they have not changed."
+    ),
+    workers: int | None = typer.Option(None, min=0, help="Decoding processes. Default: one a core."),
+    timeout: float = typer.Option(300.0, min=1.0, help="Seconds after which a file is given up."),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
+    precision: Precision = typer.Option(Precision.fp32, help="Arithmetic of the encoder; fp16 on CUDA only."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Index videos, so that they can be searched."""
+    from ..index.build import BuildConfig
+
+    opened = _open_or_create(index, model, moments, device=device, precision=precision)
+    with opened, ProgressLine("indexing", quiet=as_json) as line:
+        config = BuildConfig(workers=workers, timeout_s=timeout, retry_failed=retry_failed)
+        report = opened.add(paths, progress=progress_reporter(line), config=config)
+        pruned = opened.prune() if prune else []
+        total = opened.info()
+    if as_json:
+        emit_json({**report.to_dict(), "pruned": pruned, "index": total.to_dict()})
+    else:
+        for failure in report.failed:
+            talk(str(failure))
+        parts = [f"{report.added} added"]
+        parts += [f"{count} {word}" for word, count in _rest(report, pruned) if count]
+        talk(f"{', '.join(parts)} in {report.elapsed_s:.1f} s")
+        talk(f"{str(index)!r} holds {total.videos} videos in {total.moments} moments")
+    if report.failed:
+        raise typer.Exit(DecodeError.exit_code)
+
+
+def _rest(report: object, pruned: list[str]) -> list[tuple[str, int]]:
+    from ..index.build import BuildReport
+
+    assert isinstance(report, BuildReport)
+    return [
+        ("replaced", report.replaced),
+        ("moved", report.moved),
+        ("known already", report.skipped),
+        ("known to be unreadable", report.known_failures),
+        ("forgotten", len(pruned)),
+        ("unreadable", len(report.failed)),
+    ]
+
+
+def progress_reporter(line: ProgressLine):  # type: ignore[no-untyped-def]
+    """A callback for :meth:`framesift.Index.add` that draws on ``line``."""
+
+    def update(progress: Progress) -> None:
+        failed = f", {progress.failed} unreadable" if progress.failed else ""
+        line.update(progress.done, progress.total, eta_s=progress.eta_s, note=failed)
+
+    return update
+
+
+def _open_or_create(
+    path: Path, name: str | None, moments: Moments | None, *, device: str, precision: Precision
+) -> Index:
+    from ..errors import InputError
+    from ..hub import DEFAULT_MODEL
+    from ..index import Index
+    from ..index.schema import META_NAME
+
+    if (path / META_NAME).exists():
+        kept = Index.open(path)
+        if moments is not None and moments.value != kept.info().cutting:
+            raise InputError(
+                f"the index {str(path)!r} cuts videos by {kept.info().cutting!r}; "
+                f"for --moments {moments.value} make another index"
+            )
+        reference = name or kept.info().model
+        if reference is None:
+            return kept
+        return Index.open(path, model=_load(reference, device=device, precision=precision))
+    try:
+        model = _load(name or DEFAULT_MODEL, device=device, precision=precision)
+    except UnknownModelError as error:
+        if name is not None:
+            raise
+        raise UnknownModelError(
+            f"{error}. Without --model, {DEFAULT_MODEL} is used, from the hub or its cache. Offline, give "
+            "--model DIR (a directory with CLIP or SigLIP weights), or try: framesift demo"
+        ) from None
+    if model.name.startswith("storyboard-"):
+        talk(f"note: {model.name} only knows drawn shapes; for other videos use a CLIP or SigLIP model")
+    return Index.create(path, model=model, moments=(moments or Moments.auto).value)
+
+
+def _load(reference: str, *, device: str, precision: Precision) -> RetrievalModel:
+    from ..hub import load
+
+    try:
+        return load(reference, device=device, dtype=precision.value)
+    except ModelError:
+        raise
+    except FramesiftError as error:
+        raise type(error)(str(error)) from None

@@ -1,0 +1,73 @@
+"""The ``framesift`` command: verbs, error messages, exit codes.
+
+Nothing heavy is imported here; each verb imports the library when it runs, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ..errors import FramesiftError
+from . import demo, doctor, indexing, info, models, searching
+from .output import talk
+
+__all__ = ["app", "run"]
+
+EXIT_CODES = """Exit codes: 0 done; 1 unexpected failure; 2 wrong usage or input; 3 done, but some videos could not be
+read; 4 the model cannot be had; 5 the index is missing, locked, or of another model; 6 data set files are
+missing; 7 an optional package is missing; 130 interrupted."""
+
+app = typer.Typer(
+    name="framesift",
+    help="Find moments in videos by text, and see which frames the text attended to.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"framesift {version('framesift')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    pass
+
+
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+app.command("index", epilog=indexing.EXAMPLES)(indexing.index)
+app.command("search", epilog=searching.EXAMPLES)(searching.search)
+app.command("info", epilog=info.EXAMPLES)(info.info)
+app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+
+
+def run() -> None:
+    """Entry point of the command: one line on stderr and an exit code for every error that is not a bug."""
+    try:
+        app()
+    except FramesiftError as error:
+        talk(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        talk("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

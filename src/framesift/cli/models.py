@@ -1,0 +1,96 @@
+"""``framesift models``: list, show, import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from ..errors import InputError
+from .output import JSON_OPTION, emit_json, format_bytes, say, talk
+
+__all__ = ["EXAMPLES", "app"]
+
+EXAMPLES = """Examples: `framesift models` lists what can be used here without a network. `framesift models show storyboard-xpool` prints a
+model's card. `framesift models import xpool.pth --output xpool-msrvtt --tokenizer DIR` converts a published checkpoint."""
+
+app = typer.Typer(
+    help="List, describe and import models.", rich_markup_mode=None, invoke_without_command=True
+)
+
+
+@app.callback(invoke_without_command=True)
+def _default(context: typer.Context, as_json: bool = JSON_OPTION) -> None:
+    if context.invoked_subcommand is None:
+        list_models(as_json=as_json)
+
+
+@app.command("list", epilog="Example: framesift models list --json")
+def list_models(as_json: bool = JSON_OPTION) -> None:
+    """List the bundled models, and the dual encoders in the Hugging Face cache."""
+    from ..hub import DEFAULT_MODEL, MODELS, cached_models, describe
+
+    bundled = [describe(name) for name in MODELS]
+    cached = cached_models()
+    if as_json:
+        emit_json({"bundled": bundled, "cached": cached, "default": DEFAULT_MODEL})
+        return
+    say("bundled (they only know drawn shapes):")
+    for entry in bundled:
+        say(f"  {entry['name']:<18} {entry['matcher']:<13} {entry['dim']} dimensions")
+    say("in the Hugging Face cache:")
+    for name in cached:
+        say(f"  {name}")
+    if not cached:
+        say("  none")
+    say(
+        f"any CLIP, SigLIP or SigLIP 2 model of the hub, or a directory with one, works too; default: {DEFAULT_MODEL}"
+    )
+
+
+@app.command("show", epilog="Example: framesift models show storyboard-xpool")
+def show(
+    name: str = typer.Argument(..., help="A bundled model, a model directory or a Hugging Face id."),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Describe a model: its parts, its sizes and its card."""
+    from ..hub import describe
+
+    entry = describe(name)
+    if as_json:
+        emit_json(entry)
+        return
+    card = entry.pop("card")
+    for key, value in entry.items():
+        say(f"{key:>14}  {format_bytes(value) if key.endswith('_bytes') else value}")
+    if card:
+        say()
+        say(card.rstrip())
+
+
+@app.command(
+    "import",
+    epilog="Example: framesift models import model_best.pth --output xpool-9k --tokenizer openai-clip-dir/",
+)
+def import_model(
+    checkpoint: Path = typer.Argument(..., help="A published checkpoint: OpenAI CLIP or X-Pool layout."),
+    output: Path = typer.Option(..., "--output", "-o", help="Model directory to write."),
+    tokenizer: Path | None = typer.Option(
+        None, help="Directory with the tokenizer of the weights (tokenizer.json)."
+    ),
+    merges: Path | None = typer.Option(
+        None, help="OpenAI's list of merges, bpe_simple_vocab_16e6.txt.gz, instead of --tokenizer."
+    ),
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Convert a published checkpoint to a model directory."""
+    from ..hub import describe, save
+    from ..imports import import_checkpoint
+
+    if output.exists() and any(output.iterdir()):
+        raise InputError(f"{str(output)!r} is not empty; choose another directory for --output")
+    save(import_checkpoint(checkpoint, merges=merges, tokenizer=tokenizer), output)
+    if as_json:
+        emit_json(describe(output))
+    else:
+        talk(f"wrote {str(output)!r}; use it with: framesift index PATH --model {output}")

@@ -1,0 +1,239 @@
+"""Train the bundled models: ``python -m framesift.training.storyboard_models RECIPE --output DIR``.
+
+Two recipes: a dual encoder of the CLIP architecture from scratch (symmetric contrastive loss between frames and
+captions), and a matcher on top of its frozen features. Both resume when they are run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..config import load_toml
+from ..encoders import Encoder, load_encoder
+from ..encoders.scratch import ClipSizes, create_clip
+from ..features import TextFeatures, VideoFeatures, unit
+from ..matchers import Matcher, MeanPool, SoftmaxPool, XPool
+from ..matchers.softmax_pool import SoftmaxPoolConfig
+from ..matchers.xpool import XPoolConfig
+from ..metrics import t2v
+from ..similarity import similarity_matrix
+from ..storyboard import Slice, Storyboard, captions, render_frame, standard, storyboards
+from ..video.frames import Frames
+from .fit import FitConfig, fit
+from .losses import symmetric_contrastive
+from .storyboard_frames import FrameBatch, frame_batches
+
+__all__ = ["ClipRecipe", "XPoolRecipe", "frames_of", "train_clip", "train_xpool"]
+
+NUM_FRAMES = 12
+TEXT_BUCKETS = 4
+"""Texts of a batch go through the tower in this many groups of like length: less padding, the same loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRecipe:
+    """Recipe of a dual encoder.
+
+    Attributes:
+        num_captions: captions a frame in every batch; texts are cheap beside pixels.
+        corpus_videos: training videos whose captions the tokenizer is learned from.
+        validation_videos: size of the validation gallery.
+    """
+
+    fit: FitConfig
+    sizes: ClipSizes = field(default_factory=ClipSizes)
+    num_captions: int = 2
+    corpus_videos: int = 1500
+    validation_videos: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class XPoolRecipe:
+    """Recipe of an X-Pool head on the frozen features of ``encoder``.
+
+    Attributes:
+        encoder: directory of the trained dual encoder.
+        train_videos: training videos whose frame embeddings are computed once.
+    """
+
+    encoder: str
+    fit: FitConfig
+    matcher: XPoolConfig
+    train_videos: int = 8000
+    validation_videos: int = 500
+
+
+def frames_of(video: Storyboard, num_frames: int = NUM_FRAMES) -> Frames:
+    """The frames that uniform sampling takes from the video's file, rendered without the file."""
+    times = (np.arange(num_frames) + 0.5) * video.duration_s / num_frames
+    numbers = np.minimum((times * video.num_frames / video.duration_s).astype(int), video.num_frames - 1)
+    pixels = np.stack([render_frame(video, int(number)) for number in numbers])
+    return Frames(pixels=pixels, times_s=times, path=f"storyboard:{video.seed}")
+
+
+def encode_videos(encoder: Encoder, videos: Iterable[Storyboard], *, chunk: int = 32) -> VideoFeatures:
+    """Frame embeddings of videos, rendered and encoded ``chunk`` at a time."""
+    parts: list[VideoFeatures] = []
+    waiting: list[Frames] = []
+    for video in videos:
+        waiting.append(frames_of(video))
+        if len(waiting) == chunk:
+            parts.append(encoder.encode_video(waiting))
+            waiting = []
+    if waiting:
+        parts.append(encoder.encode_video(waiting))
+    return VideoFeatures.cat(parts)
+
+
+def recall(matcher: Matcher, text: TextFeatures, video: VideoFeatures, gallery: Slice) -> float:
+    """t2v R@1 on a gallery, in percent."""
+    return t2v(similarity_matrix(matcher, text, video), torch.from_numpy(gallery.relevance)).recall_at[1]
+
+
+def train_clip(recipe: ClipRecipe, folder: Path, *, report: Callable[[str], None]) -> None:
+    """Train the dual encoder; ``folder/encoder`` becomes a Hugging Face directory."""
+    start = folder / "untrained"
+    if not (start / "model.safetensors").exists():
+        corpus = [
+            caption.text
+            for video in storyboards("train", recipe.corpus_videos)
+            for caption in captions(video)
+        ]
+        generator = torch.Generator().manual_seed(recipe.fit.seed)
+        create_clip(start, recipe.sizes, corpus=corpus, generator=generator)
+    encoder = load_encoder(start, device="cpu")
+    scale: nn.Parameter = encoder.model.logit_scale  # type: ignore[assignment]
+    gallery = standard(recipe.validation_videos, split="val")
+
+    def sentences(texts: list[str]) -> Tensor:
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        groups = np.array_split(np.array(order), TEXT_BUCKETS)
+        parts = [encoder.forward_text(*encoder.tokenize([texts[i] for i in group])) for group in groups]
+        return torch.cat(parts)[torch.argsort(torch.tensor(order))]
+
+    def loss(batch: FrameBatch) -> Tensor:
+        pixels, texts = batch
+        frame = unit(encoder.forward_pixels(encoder.preprocess(pixels)))
+        text = unit(sentences([line for lines in texts for line in lines]))
+        losses = [symmetric_contrastive(part @ frame.T, scale) for part in text.chunk(len(texts))]
+        return torch.stack(losses).mean()
+
+    def evaluate() -> dict[str, float]:
+        text, video = encoder.encode_text(gallery.texts), encode_videos(encoder, gallery.videos)
+        soft = SoftmaxPool(SoftmaxPoolConfig(temperature=0.02))
+        return {
+            "val_r1_mean_pool": recall(MeanPool(), text, video, gallery),
+            "val_r1_softmax_pool": recall(soft, text, video, gallery),
+        }
+
+    def batches(first: int) -> Iterable[FrameBatch]:
+        return frame_batches(
+            batch_size=recipe.fit.batch_size,
+            size_px=recipe.sizes.image_size_px,
+            num_captions=recipe.num_captions,
+            seed=recipe.fit.seed,
+            first=first,
+            steps=recipe.fit.steps,
+        )
+
+    fit(
+        encoder,
+        batches,
+        loss,
+        config=recipe.fit,
+        folder=folder,
+        logit_scale=scale,
+        evaluate=evaluate,
+        report=report,
+    )
+    encoder.save(folder / "encoder")
+
+
+def train_xpool(recipe: XPoolRecipe, folder: Path, *, report: Callable[[str], None]) -> XPool:
+    """Train an X-Pool head on frozen features; returns it (``folder`` holds the checkpoint and the log)."""
+    encoder = load_encoder(recipe.encoder, device="cpu")
+    folder.mkdir(parents=True, exist_ok=True)
+    videos = storyboards("train", recipe.train_videos)
+    cache = folder / "features.pt"
+    if not cache.exists():
+        report(f"encoding {len(videos)} training videos")
+        texts = [[caption.text for caption in captions(video)] for video in videos]
+        flat = encoder.encode_text([text for own in texts for text in own]).sentence
+        frame = encode_videos(encoder, videos).frame
+        torch.save({"text": flat, "counts": torch.tensor([len(own) for own in texts]), "frame": frame}, cache)
+    features = torch.load(cache, weights_only=True)
+    text, frame = features["text"], features["frame"]
+    ends = features["counts"].cumsum(0)
+    starts = ends - features["counts"]
+    gallery = standard(recipe.validation_videos, split="val")
+    val_text, val_video = encoder.encode_text(gallery.texts), encode_videos(encoder, gallery.videos)
+
+    torch.manual_seed(recipe.fit.seed)
+    matcher = XPool(recipe.matcher)
+    scale = nn.Parameter(torch.tensor(encoder.logit_scale or math.log(1 / 0.07)))
+    module = nn.ModuleDict({"matcher": matcher})
+    module.register_parameter("logit_scale", scale)
+
+    def batches(first: int) -> Iterable[tuple[TextFeatures, VideoFeatures]]:
+        for step in range(first, recipe.fit.steps):
+            generator = torch.Generator().manual_seed(recipe.fit.seed * 1_000_003 + step)
+            rows = torch.randperm(len(frame), generator=generator)[: recipe.fit.batch_size]
+            share = torch.rand(len(rows), generator=generator)
+            chosen = starts[rows] + (share * (ends - starts)[rows]).long()
+            mask = torch.ones(frame[rows].shape[:2], dtype=torch.bool)
+            yield TextFeatures(sentence=text[chosen]), VideoFeatures(frame=frame[rows], frame_mask=mask)
+
+    def loss(batch: tuple[TextFeatures, VideoFeatures]) -> Tensor:
+        return symmetric_contrastive(matcher(*batch), scale)
+
+    def evaluate() -> dict[str, float]:
+        return {
+            "val_r1_xpool": recall(matcher, val_text, val_video, gallery),
+            "val_r1_mean_pool": recall(MeanPool(), val_text, val_video, gallery),
+        }
+
+    fit(
+        module,
+        batches,
+        loss,
+        config=recipe.fit,
+        folder=folder,
+        logit_scale=scale,
+        evaluate=evaluate,
+        report=report,
+    )
+    return matcher
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train one recipe."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("overrides", nargs="*", help="e.g. fit.lr=1e-4")
+    options = parser.parse_intermixed_args(arguments)
+
+    def report(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    if "clip" in options.recipe.stem:
+        train_clip(
+            load_toml(options.recipe, ClipRecipe, overrides=options.overrides), options.output, report=report
+        )
+    else:
+        train_xpool(
+            load_toml(options.recipe, XPoolRecipe, overrides=options.overrides), options.output, report=report
+        )
+
+
+if __name__ == "__main__":
+    main()
