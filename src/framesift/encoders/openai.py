@@ -58,12 +58,15 @@ def clip_from_state(state: Mapping[str, Tensor], tokenizer: Any, *, resize: str 
         tokenizer: CLIP's, see :func:`.tokenize.clip_tokenizer_from_merges`.
 
     Raises:
-        CheckpointError: a weight is missing, unknown or of a shape that does not fit the others.
+        CheckpointError: a weight is missing, unknown or of a shape that does not fit the others or the tokenizer.
     """
     if "visual.conv1.weight" in state:
         state = from_openai_names(state)
     weights = {name: x for name, x in state.items() if not name.endswith("position_ids")}
     config = _read_sizes(weights)
+    vocabulary = config["text_config"]["vocab_size"]
+    if tokenizer is not None and len(tokenizer) > vocabulary:
+        raise CheckpointError(f"the tokenizer has {len(tokenizer)} tokens, but the weights know {vocabulary}")
     model = ClipEncoder.build(config)
     load_state(model, weights, source="the CLIP checkpoint")
     size = config["vision_config"]["image_size"]

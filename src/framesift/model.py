@@ -1,0 +1,111 @@
+"""A retrieval model: an encoder, a temporal module, a matcher and perhaps a reranker, composed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .config import to_dict
+from .encoders import Encoder, Pictures
+from .encoders.weights import hash_state
+from .errors import InputError
+from .features import Similarity, TextFeatures, VideoFeatures
+from .matchers import Matcher
+from .rerankers.base import Reranker
+from .similarity import similarity_matrix
+from .temporal import Temporal
+
+__all__ = ["DECODER", "LOGIT_SCALE_MAX", "RetrievalModel"]
+
+LOGIT_SCALE_MAX = math.log(100)  # CLIP, section 2.5: the scale never exceeds 100
+
+DECODER = "frame on display at the time, 8-bit RGB; 1"
+"""What decoding promises, with a number that grows when its pixels change; part of the fingerprint."""
+
+
+class RetrievalModel(nn.Module):
+    """Texts and videos -> similarity. The same object trains, evaluates and searches.
+
+    Attributes:
+        encoder: frames and texts into one space.
+        temporal: lets the frames of a video inform one another, before the query is known.
+        matcher: how similar every text is to every video.
+        reranker: how similar a text is to a video, for the few best of the matcher; or None.
+        logit_scale: logarithm of the factor that a loss applies to similarities; scalar parameter.
+        num_frames: frames a video (or moment) that the model was trained with.
+        name: what it is called in messages.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        temporal: Temporal,
+        matcher: Matcher,
+        reranker: Reranker | None = None,
+        *,
+        logit_scale: float = LOGIT_SCALE_MAX,
+        num_frames: int = 12,  # X-Pool, CLIP4Clip: 12 frames a video
+        name: str = "",
+    ) -> None:
+        if num_frames < 1:
+            raise InputError(f"num_frames={num_frames}: expected a positive number")
+        super().__init__()
+        self.encoder = encoder
+        self.temporal = temporal
+        self.matcher = matcher
+        self.reranker = reranker
+        self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale), device=encoder.device))
+        self.num_frames = num_frames
+        self.name = name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.logit_scale.device
+
+    @property
+    def dim(self) -> int:
+        """Width of the joint space."""
+        return self.encoder.dim
+
+    def encode_text(self, texts: Sequence[str], *, words: bool = False) -> TextFeatures:
+        """Embed sentences (:meth:`.Encoder.encode_text`)."""
+        return self.encoder.encode_text(texts, words=words)
+
+    def encode_video(
+        self, videos: Sequence[Pictures], *, patches: bool = False, batch_size: int = 64
+    ) -> VideoFeatures:
+        """Embed the frames of videos (:meth:`.Encoder.encode_video`), then let them inform one another."""
+        encoded = self.encoder.encode_video(videos, patches=patches, batch_size=batch_size)
+        with torch.inference_mode():
+            return self.temporal(encoded)
+
+    def similarity(self, text: TextFeatures, video: VideoFeatures) -> Similarity:
+        """Similarity of every text and every video, unscaled, in blocks; for inference."""
+        return similarity_matrix(self.matcher, text, video)
+
+    def fingerprint(self) -> str:
+        """Hash of what decides a stored feature: decoding, encoder and temporal module.
+
+        The matcher and the reranker are not part of it: a new head needs no new index.
+        """
+        parts = {
+            "decoder": DECODER,
+            "encoder": self.encoder.fingerprint(),
+            "temporal": self.temporal.name,
+            "temporal config": to_dict(self.temporal.config),
+            "temporal weights": hash_state(self.temporal.state_dict()),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+    def __repr__(self) -> str:
+        parts = [repr(self.encoder).strip("<>"), type(self.temporal).__name__, type(self.matcher).__name__]
+        if self.reranker is not None:
+            parts.append(type(self.reranker).__name__)
+        millions = sum(p.numel() for p in self.parameters()) / 1e6
+        return f"<RetrievalModel {self.name or 'unnamed'}: {' + '.join(parts)}, {millions:.1f} M parameters>"

@@ -1,0 +1,186 @@
+"""Model directories: written, read, shared, refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from framesift.matchers import MeanPool, SoftmaxPool, XPool
+from framesift.matchers.xpool import XPoolConfig
+from framesift.temporal import Identity
+from safetensors.torch import load_file, save_file
+
+from framesift import hub
+from framesift.encoders import load_encoder
+from framesift.errors import CheckpointError, ConfigError, UnknownModelError
+from framesift.model import RetrievalModel
+from tiny_models import tiny_clip, tiny_siglip
+
+
+@dataclass(frozen=True)
+class Clip:
+    pixels: np.ndarray
+
+
+VIDEOS = [
+    Clip(np.random.default_rng(i).integers(0, 256, (n, 36, 48, 3), dtype=np.uint8))
+    for i, n in enumerate((4, 2, 3))
+]
+TEXTS = ["a red circle moves", "two cats jump"]
+
+
+def scores(model: RetrievalModel) -> torch.Tensor:
+    return model.similarity(model.encode_text(TEXTS), model.encode_video(VIDEOS))
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return tiny_clip(tmp_path / "clip")
+
+
+@pytest.fixture
+def model(clip: Path) -> RetrievalModel:
+    encoder = load_encoder(clip, device="cpu")
+    matcher = XPool(XPoolConfig(dim=encoder.dim))
+    with torch.no_grad():
+        for parameter in matcher.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model = RetrievalModel(encoder, Identity(), matcher, logit_scale=3.25, num_frames=4, name="tiny-xpool")
+    return model.eval()
+
+
+def test_saved_and_loaded_it_is_the_same(model: RetrievalModel, tmp_path: Path) -> None:
+    hub.save(model, tmp_path / "saved", card="# tiny\n")
+    again = hub.load(tmp_path / "saved", device="cpu")
+    assert torch.equal(scores(again), scores(model))
+    assert again.fingerprint() == model.fingerprint()
+    assert isinstance(again.matcher, XPool)
+    assert again.matcher.config == model.matcher.config
+    assert again.logit_scale.item() == 3.25
+    assert (again.num_frames, again.name) == (4, "tiny-xpool")
+    assert not again.training
+    assert (tmp_path / "saved" / "README.md").read_text() == "# tiny\n"
+
+
+def test_the_resizer_is_saved(clip: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(clip, device="cpu", resize="pil")
+    hub.save(RetrievalModel(encoder, Identity(), MeanPool()), tmp_path / "saved")
+    assert hub.load(tmp_path / "saved").encoder.preprocessing.resizer == "pil"
+    assert hub.load(tmp_path / "saved", resize="torch").encoder.preprocessing.resizer == "torch"
+
+
+def test_half_precision_storage(model: RetrievalModel, tmp_path: Path) -> None:
+    hub.save(model, tmp_path / "half", dtype="fp16")
+    hub.save(model, tmp_path / "full")
+    sizes = [(tmp_path / n / "encoder" / "model.safetensors").stat().st_size for n in ("half", "full")]
+    assert sizes[0] < 0.6 * sizes[1]
+    again = hub.load(tmp_path / "half", device="cpu")
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    assert torch.equal(
+        again.matcher.state_dict()["linear_proj.weight"], model.matcher.state_dict()["linear_proj.weight"]
+    )
+    torch.testing.assert_close(scores(again), scores(model), atol=1e-2, rtol=0)
+
+
+def test_a_shared_encoder(model: RetrievalModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.save(model, tmp_path / "base")
+    hub.save(model, tmp_path / "head", encoder_from="tiny-base")
+    assert not (tmp_path / "head" / "encoder").exists()
+    with pytest.raises(UnknownModelError, match="'head' is that of 'tiny-base'"):
+        hub.load(tmp_path / "head")
+    monkeypatch.setitem(hub.MODELS, "tiny-base", tmp_path / "base")
+    again = hub.load(tmp_path / "head", device="cpu")
+    assert torch.equal(scores(again), scores(model))
+    assert again.fingerprint() == hub.load("tiny-base", device="cpu").fingerprint()
+
+
+@pytest.mark.parametrize("maker", [tiny_clip, tiny_siglip])
+def test_a_plain_checkpoint_gets_a_matcher_without_weights(maker, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    model = hub.load(maker(tmp_path / "plain"), device="cpu")
+    assert isinstance(model.matcher, SoftmaxPool)
+    assert model.logit_scale.item() == pytest.approx(model.encoder.logit_scale)
+    assert scores(model).shape == (2, 3)
+
+
+def test_another_matcher(clip: Path) -> None:
+    by_name = hub.load(clip, matcher="mean_pool")
+    assert isinstance(by_name.matcher, MeanPool)
+    given = MeanPool()
+    assert hub.load(clip, matcher=given).matcher is given
+    with pytest.raises(ConfigError, match="mean_pool"):
+        hub.load(clip, matcher="mean_pol")
+
+
+def test_a_new_head_keeps_the_fingerprint_and_a_new_encoder_does_not(
+    model: RetrievalModel, tmp_path: Path
+) -> None:
+    original = model.fingerprint()
+    model.matcher = MeanPool()
+    assert model.fingerprint() == original
+    other = load_encoder(tiny_clip(tmp_path / "other", seed=1), device="cpu")
+    assert RetrievalModel(other, Identity(), MeanPool()).fingerprint() != original
+
+
+def test_unknown_names_are_suggested() -> None:
+    with pytest.raises(UnknownModelError, match="did you mean 'storyboard-clip'") as caught:
+        hub.load("storybord-clip")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_id_without_network() -> None:
+    with pytest.raises(UnknownModelError, match="framesift demo"):
+        hub.load("nobody/has-this-model")
+
+
+def test_a_directory_without_a_model(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"expected framesift\.json"):
+        hub.load(tmp_path)
+
+
+def edit(directory: Path, **changes: object) -> None:
+    path = directory / "framesift.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format_version": 2}, "format_version 2, but this framesift reads 1"),
+        ({"numframes": 3}, "did you mean 'num_frames'"),
+        ({"matcher": {"name": "xpol"}}, "xpool"),
+        ({"matcher": {"name": "xpool", "config": {"dimm": 3}}}, "dim"),
+        ({"temporal": {"name": "identiy"}}, "did you mean 'identity'"),
+        ({"reranker": {"name": "qformer"}}, "no reranker 'qformer'"),
+        ({"encoder": {"form": "clip"}}, "expected a 'path' or a 'from'"),
+    ],
+)
+def test_a_wrong_layout_is_named(
+    model: RetrievalModel, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    hub.save(model, tmp_path / "saved")
+    edit(tmp_path / "saved", **changes)
+    with pytest.raises(CheckpointError, match=message):
+        hub.load(tmp_path / "saved")
+
+
+def test_a_wrong_head_is_named(model: RetrievalModel, tmp_path: Path) -> None:
+    hub.save(model, tmp_path / "saved")
+    path = tmp_path / "saved" / "head.safetensors"
+    state = load_file(path)
+    del state["logit_scale"]
+    save_file(state, path)
+    with pytest.raises(CheckpointError, match=r"head\.safetensors.* lack logit_scale"):
+        hub.load(tmp_path / "saved")
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"head\.safetensors"):
+        hub.load(tmp_path / "saved")
+
+
+def test_repr(model: RetrievalModel) -> None:
+    text = repr(model)
+    assert text.startswith("<RetrievalModel tiny-xpool: ClipEncoder 24-d on cpu")
+    assert "XPool" in text
