@@ -1,0 +1,292 @@
+"""The one ranking pipeline, ``candidates -> matcher -> reranker -> order``, over anything that can be
+searched.
+
+Evaluation is this pipeline over a gallery that is in memory and exhaustive; search is the same pipeline over
+an index whose candidates come first. A score depends on its own text and its own video only, so that the
+candidates' scores are those columns of the full similarity matrix.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from .errors import InputError, ShapeError
+from .features import TextFeatures, VideoFeatures, masked_mean, unit
+from .matchers.base import Matcher
+from .rerankers.base import Reranker
+from .similarity import similarity_matrix
+
+__all__ = [
+    "Gallery",
+    "Hit",
+    "MemoryGallery",
+    "Ranking",
+    "exact_candidates",
+    "merge_adjacent",
+    "rank",
+]
+
+ROW_BLOCK = 2048  # rows of features held at once by an exhaustive ranking: 48 MiB at 12 x 512 in fp32
+FEW_TEXTS = 16  # up to so many texts fold the query rather than the gallery (closed-form.md has the costs)
+ADJACENT_S = 1e-3  # moments of one video are cut without gaps; this only absorbs rounding
+
+
+class Gallery(ABC):
+    """What is searched: rows of video features, and a cheap way to propose rows for a text."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of rows."""
+
+    @abstractmethod
+    def candidates(self, text: TextFeatures, depth: int | None) -> Int64[Tensor, "text candidate"]:
+        """The ``depth`` rows (all with ``None``) most promising for every text, in ascending row order."""
+
+    @abstractmethod
+    def features(self, rows: Int64[Tensor, " row"]) -> VideoFeatures:
+        """Features of those rows, in that order, on the CPU as float32."""
+
+
+class MemoryGallery(Gallery):
+    """A gallery whose features are all in memory."""
+
+    def __init__(self, video: VideoFeatures) -> None:
+        self._video = video.to("cpu", torch.float32)
+        self._vectors = masked_mean(self._video.frame, self._video.frame_mask)
+
+    def __len__(self) -> int:
+        return len(self._video)
+
+    def __repr__(self) -> str:
+        return f"<MemoryGallery {len(self)} rows>"
+
+    def candidates(self, text: TextFeatures, depth: int | None) -> Int64[Tensor, "text candidate"]:
+        return exact_candidates(text, self._vectors, depth)
+
+    def features(self, rows: Int64[Tensor, " row"]) -> VideoFeatures:
+        return self._video[rows]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Ranking:
+    """Rows of a gallery in order for every text.
+
+    Attributes:
+        rows: gallery rows, best first, ``[text, candidate]``.
+        scores: their scores, ``[text, candidate]``. After a reranker, the first ``rerank_depth`` are its scores and
+            the rest the matcher's: the two are not comparable with one another.
+    """
+
+    rows: Int64[Tensor, "text candidate"]
+    scores: Float[Tensor, "text candidate"]
+
+    def __len__(self) -> int:
+        return self.rows.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<Ranking {self.rows.shape[0]} texts x {self.rows.shape[1]} rows>"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Hit:
+    """One search result: a moment, or several adjacent moments of one video merged into one.
+
+    Attributes:
+        rank: 1-based place in the results.
+        video: path of the video file.
+        start_s: where the result begins, in seconds.
+        end_s: where it ends (exclusive).
+        score: similarity of its best moment to the query, unscaled; higher is better.
+        frame_times_s: times of the frames that were compared, ascending.
+        attention: what each of those frames contributed; sums to 1.
+    """
+
+    rank: int
+    video: str
+    start_s: float
+    end_s: float
+    score: float
+    frame_times_s: tuple[float, ...]
+    attention: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return f"<Hit {PurePath(self.video).name} {self.start_s:.1f}-{self.end_s:.1f} s {self.score:.2f}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "rank": self.rank,
+            "video": self.video,
+            "start_s": self.start_s,
+            "end_s": self.end_s,
+            "score": self.score,
+            "frame_times_s": list(self.frame_times_s),
+            "attention": list(self.attention),
+        }
+
+
+def exact_candidates(
+    text: TextFeatures, vectors: Float[Tensor, "row dim"], depth: int | None
+) -> Int64[Tensor, "text candidate"]:
+    """The ``depth`` rows whose vector has the largest dot product with each text, in ascending row order.
+
+    Args:
+        text: only ``sentence`` is used; its length does not matter.
+        vectors: unit vectors, one a row.
+        depth: ``None``, or more than there are rows, means all rows.
+    """
+    texts, rows = len(text), vectors.shape[0]
+    if depth is None or depth >= rows:
+        return torch.arange(rows).expand(texts, rows)
+    similarity = unit(text.sentence.to("cpu", torch.float32)) @ vectors.T
+    return similarity.topk(depth, dim=1, sorted=False).indices.sort(dim=1).values
+
+
+@torch.inference_mode()
+def rank(
+    text: TextFeatures,
+    gallery: Gallery,
+    matcher: Matcher,
+    *,
+    depth: int | None = None,
+    reranker: Reranker | None = None,
+    rerank_depth: int = 15,
+) -> Ranking:
+    """Order a gallery for every text.
+
+    Args:
+        text: the queries; the matcher runs on their device.
+        gallery: what is searched.
+        matcher: scores the candidates.
+        depth: how many candidates the matcher sees; ``None`` for all rows, which is what evaluation does.
+        reranker: scores the best ``rerank_depth`` rows again, and puts them first in its own order.
+        rerank_depth: how many rows the reranker sees.
+
+    Returns:
+        Rows and scores, equal scores in ascending row order.
+
+    Raises:
+        InputError: a text embedding is zero or not finite (it would silently match anything), or a depth is <
+            1.
+    """
+    _check_queries(text)
+    for name, value in (("depth", depth), ("rerank_depth", rerank_depth)):
+        if value is not None and value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    rows, scores = _match(text, gallery, matcher, depth)
+    scores, order = scores.sort(dim=1, descending=True, stable=True)
+    ranking = Ranking(rows=rows.gather(1, order), scores=scores)
+    if reranker is None or len(gallery) == 0:
+        return ranking
+    return _rerank(text, gallery, ranking, reranker, min(rerank_depth, rows.shape[1]))
+
+
+def merge_adjacent(
+    videos: Sequence[Hashable], start_s: Sequence[float], end_s: Sequence[float], *, k: int
+) -> list[list[int]]:
+    """Merge a ranked list of moments into ``k`` results, joining moments that follow one another in their
+    video.
+
+    The shortest beginning of the list that gives ``k`` results is used: moments further down never widen a
+    result.
+
+    Args:
+        videos: the video of every moment, best moment first.
+        start_s: their starts, in seconds.
+        end_s: their ends, in seconds.
+        k: how many results are wanted.
+
+    Returns:
+        At most ``k`` groups of positions, the group with the best moment first, each in the order of time.
+    """
+    if not len(videos) == len(start_s) == len(end_s):
+        raise ShapeError(
+            "merge_adjacent", expected=f"{len(videos)} starts and ends", got=(len(start_s), len(end_s))
+        )
+    groups: list[list[int]] = []
+    for position, video in enumerate(videos):
+        if len(groups) == k:
+            break
+        before = next(
+            (
+                g
+                for g in groups
+                if videos[g[-1]] == video and abs(end_s[g[-1]] - start_s[position]) < ADJACENT_S
+            ),
+            None,
+        )
+        after = next(
+            (
+                g
+                for g in groups
+                if videos[g[0]] == video and abs(start_s[g[0]] - end_s[position]) < ADJACENT_S
+            ),
+            None,
+        )
+        joined = [*(before or []), position, *(after or [])]
+        groups = [g for g in groups if g is not before and g is not after]
+        groups.append(joined)
+    return sorted(groups, key=min)
+
+
+def _check_queries(text: TextFeatures) -> None:
+    sentence = text.sentence.float()
+    good = sentence.isfinite().all(dim=1) & (sentence != 0).any(dim=1)
+    if not bool(good.all()):
+        raise InputError(
+            f"text {int((~good).nonzero()[0])} has an embedding that is zero or not finite, which every "
+            "video matches equally; check the model's weights and precision"
+        )
+
+
+def _match(
+    text: TextFeatures, gallery: Gallery, matcher: Matcher, depth: int | None
+) -> tuple[Int64[Tensor, "text candidate"], Float[Tensor, "text candidate"]]:
+    """Candidate rows and the matcher's scores for them, in ascending row order."""
+    device, dtype = text.sentence.device, text.sentence.dtype
+    if depth is None or depth >= len(gallery):
+        rows = torch.arange(len(gallery))
+        blocks = [
+            _all_pairs(text, gallery.features(block).to(device, dtype), matcher)
+            for block in rows.split(ROW_BLOCK)
+            if len(block)
+        ]
+        scores = torch.cat(blocks, dim=1) if blocks else torch.zeros(len(text), 0)
+        return rows.expand(len(text), -1), scores
+    rows = gallery.candidates(text, depth)
+    scores = torch.cat(
+        [
+            matcher.query_scorer(text[t : t + 1])(gallery.features(rows[t]).to(device, dtype)).float().cpu()
+            for t in range(len(text))
+        ]
+        or [torch.zeros(0, rows.shape[1])]
+    )
+    return rows, scores
+
+
+def _all_pairs(text: TextFeatures, video: VideoFeatures, matcher: Matcher) -> Tensor:
+    if len(text) > FEW_TEXTS:
+        return similarity_matrix(matcher, text, video).float().cpu()
+    return torch.cat([matcher.query_scorer(text[t : t + 1])(video) for t in range(len(text))]).float().cpu()
+
+
+def _rerank(
+    text: TextFeatures, gallery: Gallery, ranking: Ranking, reranker: Reranker, depth: int
+) -> Ranking:
+    """Replace the first ``depth`` rows of every text by the reranker's order of them."""
+    rows, scores = ranking.rows.clone(), ranking.scores.clone()
+    for t in range(len(text)):
+        video = gallery.features(rows[t, :depth]).to(text.sentence.device, text.sentence.dtype)
+        pairs = torch.stack([torch.zeros(depth, dtype=torch.long), torch.arange(depth)], dim=1)
+        again = reranker(text[t : t + 1], video, pairs).float().cpu()
+        again, order = again.sort(descending=True, stable=True)
+        scores[t, :depth], rows[t, :depth] = again, rows[t, :depth][order]
+    return Ranking(rows=rows, scores=scores)
