@@ -1,0 +1,175 @@
+"""Which files a build has to read: folders expanded, each file compared with what the index knows of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..errors import DecodeError, InputError
+from .schema import VideoRecord
+
+__all__ = ["VIDEO_SUFFIXES", "File", "Plan", "content_hash", "list_files", "plan"]
+
+VIDEO_SUFFIXES = frozenset(
+    [
+        ".3g2",
+        ".3gp",
+        ".asf",
+        ".avi",
+        ".flv",
+        ".gif",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".mxf",
+        ".ogv",
+        ".rm",
+        ".rmvb",
+        ".ts",
+        ".vob",
+        ".webm",
+        ".wmv",
+        ".y4m",
+    ]
+)
+"""Extensions that count as a video when a folder is searched; a file named on its own may have any."""
+
+HASH_BYTES = 16  # 128 bits: no accidental collision among any number of files one could index
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file as it was found; ``uri`` is its absolute path."""
+
+    uri: str
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a build will do.
+
+    Attributes:
+        todo: files to read, each with the row that it replaces, if any.
+        moved: rows whose file lies elsewhere now, as they will be.
+        skipped: number of files that are known and unchanged.
+        known_failures: those among them that failed before; they are not tried again.
+    """
+
+    todo: list[tuple[File, VideoRecord | None]] = field(default_factory=list)
+    moved: list[VideoRecord] = field(default_factory=list)
+    skipped: int = 0
+    known_failures: int = 0
+
+
+def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeError]]:
+    """The files under ``paths``, sorted, each once, and what could not be listed below them.
+
+    Folders are searched recursively for :data:`VIDEO_SUFFIXES`, leaving out hidden files and folders.
+
+    Raises:
+        InputError: one of ``paths`` itself does not exist, cannot be read, or is neither a file nor a folder.
+    """
+    found: dict[str, File] = {}
+    failed: list[DecodeError] = []
+    for given in paths:
+        path = os.path.abspath(given)
+        try:
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode):
+                os.scandir(path).close()
+        except OSError as error:
+            raise InputError(
+                f"cannot read {str(given)!r}: {error.strerror}; nothing was indexed, so correct the path "
+                "or its permissions and run it again"
+            ) from error
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+            raise InputError(f"{str(given)!r} is neither a file nor a folder")
+        for name in _walk(path, failed) if stat.S_ISDIR(mode) else [path]:
+            try:
+                found[name] = _file(name)
+            except (OSError, UnicodeEncodeError) as error:
+                failed.append(DecodeError(name, _reason(error)))
+    return [found[name] for name in sorted(found)], failed
+
+
+def plan(files: Sequence[File], records: Iterable[VideoRecord], *, retry_failed: bool = False) -> Plan:
+    """Compare files with the rows of an index.
+
+    A file is known when path, size and modification time are; a moved one is recognised by its content, which
+    is read only where a row of the same size has lost its file.
+    """
+    by_uri = {record.uri: record for record in records}
+    lost: dict[int, list[VideoRecord]] = {}
+    for record in by_uri.values():
+        if record.content_hash is not None and not os.path.lexists(record.uri):
+            lost.setdefault(record.size_bytes, []).append(record)
+    result = Plan()
+    skipped = known_failures = 0
+    for file in files:
+        record = by_uri.get(file.uri)
+        if record is not None and (record.size_bytes, record.mtime_ns) == (file.size_bytes, file.mtime_ns):
+            if record.status == "ok" or not retry_failed:
+                skipped += 1
+                known_failures += record.status == "failed"
+                continue
+        elif record is None and (origin := _origin(file, lost.get(file.size_bytes, []))) is not None:
+            lost[file.size_bytes].remove(origin)
+            result.moved.append(replace(origin, uri=file.uri, mtime_ns=file.mtime_ns))
+            continue
+        result.todo.append((file, record))
+    return replace(result, skipped=skipped, known_failures=known_failures)
+
+
+def content_hash(path: str | Path) -> str | None:
+    """Hash of a whole file, or None where it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+    except OSError:
+        return None
+
+
+def _walk(folder: str, failed: list[DecodeError]) -> Iterable[str]:
+    def unreadable(error: OSError) -> None:
+        failed.append(DecodeError(error.filename, _reason(error)))
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+                yield os.path.join(parent, name)
+
+
+def _file(name: str) -> File:
+    name.encode()  # the table holds UTF-8
+    facts = os.stat(name)
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(0, "not a regular file", name)  # opening a named pipe would wait for ever
+    return File(uri=name, size_bytes=facts.st_size, mtime_ns=facts.st_mtime_ns)
+
+
+def _origin(file: File, lost: Sequence[VideoRecord]) -> VideoRecord | None:
+    if not lost:
+        return None
+    found = content_hash(file.uri)
+    return next((record for record in lost if record.content_hash == found), None)
+
+
+def _reason(error: OSError | UnicodeEncodeError) -> str:
+    if isinstance(error, UnicodeEncodeError):
+        return "its name is not valid UTF-8; rename it"
+    return error.strerror or str(error)

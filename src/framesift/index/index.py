@@ -1,0 +1,440 @@
+"""An index: videos in, the right moments out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import torch
+
+from ..errors import FingerprintError, IndexStateError, InputError, UnknownModelError, suggest
+from ..features import TextFeatures, VideoFeatures
+from ..ranking import Hit, Ranking, merge_adjacent, rank
+from .build import BuildConfig, BuildReport, Progress, build
+from .cutting import MomentMode
+from .gallery import LanceGallery
+from .lock import LOCK_NAME, WriterLock
+from .schema import META_NAME, MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord
+from .store import Store
+
+if TYPE_CHECKING:
+    from ..model import RetrievalModel
+
+__all__ = ["Index", "IndexInfo"]
+
+OWN_NAMES = {META_NAME, LOCK_NAME, f"{VIDEOS_TABLE}.lance", f"{MOMENTS_TABLE}.lance"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What an index holds.
+
+    Attributes:
+        path: its directory.
+        videos: files that are indexed.
+        failed: files that could not be read.
+        moments: what is searched.
+        duration_s: length of all indexed videos, as far as it is known.
+        size_bytes: of the directory, earlier versions included.
+        model: name, directory or hub id of the model; None if it had none.
+        fingerprint: of the features.
+        cutting: ``whole``, ``shots`` or ``auto``.
+        dim: width of the embeddings.
+        num_frames: frames that a moment keeps at most.
+        format_version: of the layout.
+    """
+
+    path: str
+    videos: int
+    failed: int
+    moments: int
+    duration_s: float
+    size_bytes: int
+    model: str | None
+    fingerprint: str
+    cutting: MomentMode
+    dim: int
+    num_frames: int
+    format_version: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+class Index:
+    """A directory that holds videos' features and answers queries.
+
+    Any number of processes may search it while one writes to it; every search sees what was committed last.
+
+    Get one with :meth:`create` or :meth:`open`::
+
+        with fs.Index.create("my.index", model="storyboard-xpool") as index:
+            index.add(["videos/"])
+            for hit in index.search("a red circle crosses the screen"):
+                print(hit)
+    """
+
+    def __init__(self, path: Path, meta: IndexMeta, store: Store, model: RetrievalModel | None) -> None:
+        self.path = path
+        self._meta = meta
+        self._store: Store | None = store
+        self._model = model
+        self._gallery: LanceGallery | None = None
+        self._refreshing = threading.Lock()
+
+    @classmethod
+    def create(
+        cls, path: str | Path, *, model: RetrievalModel | str | Path, moments: MomentMode = "auto"
+    ) -> Index:
+        """Make an empty index.
+
+        Args:
+            path: directory that does not exist yet, or is empty.
+            model: what encodes videos and queries; or a name, directory or hub id for :func:`framesift.load`.
+            moments: ``whole`` keeps a video as one moment, ``shots`` cuts it where the picture changes,
+                ``auto`` takes ``whole`` for videos of less than a minute and ``shots`` for longer ones.
+
+        Raises:
+            IndexStateError: there is an index already, or the directory cannot be written to.
+            InputError: ``path`` holds something else, or ``moments`` is unknown.
+            ModelError: the model cannot be had.
+        """
+        path = Path(path).absolute()
+        modes = ("auto", "whole", "shots")
+        if moments not in modes:
+            raise InputError(
+                f"moments={moments!r} is unknown; it is one of {', '.join(modes)}{suggest(moments, modes)}"
+            )
+        _check_free(path)
+        loaded = _loaded(model)
+        meta = IndexMeta(
+            fingerprint=loaded.fingerprint(),
+            dim=loaded.dim,
+            num_frames=loaded.num_frames,
+            moments=moments,
+            model=_reference(model),
+        )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise IndexStateError(f"cannot create the index {str(path)!r}: {error.strerror}") from error
+        with WriterLock(path):
+            _check_free(path)  # again: someone else may have been faster
+            store = Store.create(path, meta)
+            meta.write(path)  # last: an index without it does not exist
+        return cls(path, meta, store, loaded)
+
+    @classmethod
+    def open(cls, path: str | Path, *, model: RetrievalModel | str | Path | None = None) -> Index:
+        """Open an index.
+
+        Args:
+            path: its directory.
+            model: another model than the one it was built with. Its matcher may differ, its features must
+                not. Without it, the index's own is loaded when it is first needed.
+
+        Raises:
+            IndexNotFoundError: there is none at ``path``.
+            IndexStateError: it cannot be read.
+            FingerprintError: ``model`` computes other features than those stored.
+            ModelError: ``model`` cannot be had.
+        """
+        path = Path(path).absolute()
+        meta = IndexMeta.read(path)
+        index = cls(path, meta, Store(path), None)
+        if model is not None:
+            index._model = index._checked(_loaded(model))
+        return index
+
+    # ---- what it is
+
+    def __len__(self) -> int:
+        """Number of moments."""
+        return self._opened().num_moments()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._store is None else f"{len(self)} moments"
+        return f"<Index {self.path.name} {state}, model {self._meta.model or self._meta.fingerprint[:12]}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the tables and the vectors in memory; the model stays usable by others."""
+        self._store = self._gallery = None
+
+    @property
+    def model(self) -> RetrievalModel:
+        """The model that encodes queries and videos, loaded when it is first asked for.
+
+        Raises:
+            ModelError: it cannot be had.
+            FingerprintError: what is found under its name now computes other features.
+        """
+        if self._model is None:
+            if self._meta.model is None:
+                raise IndexStateError(
+                    f"the index {str(self.path)!r} was built with a model that has no name; "
+                    "give it: Index.open(path, model=...)"
+                )
+            try:
+                self._model = self._checked(_loaded(self._meta.model))
+            except UnknownModelError as error:
+                raise UnknownModelError(
+                    f"the model of the index {str(self.path)!r} is not to be had: {error}. If it is "
+                    "elsewhere now, say where: Index.open(path, model=...), or --model on the command line"
+                ) from error
+        return self._model
+
+    def videos(self) -> list[VideoRecord]:
+        """All files the index knows, failed ones included, sorted by path."""
+        return self._opened().records()
+
+    def info(self) -> IndexInfo:
+        """Counts, sizes and the model; loads nothing heavy."""
+        records = self.videos()
+        good = [record for record in records if record.status == "ok"]
+        return IndexInfo(
+            path=str(self.path),
+            videos=len(good),
+            failed=len(records) - len(good),
+            moments=len(self),
+            duration_s=sum(record.duration_s or 0.0 for record in good),
+            size_bytes=_size_bytes(self.path),
+            model=self._meta.model,
+            fingerprint=self._meta.fingerprint,
+            cutting=self._meta.moments,
+            dim=self._meta.dim,
+            num_frames=self._meta.num_frames,
+            format_version=self._meta.format_version,
+        )
+
+    # ---- changing it
+
+    def add(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        progress: Callable[[Progress], None] | None = None,
+        config: BuildConfig | None = None,
+    ) -> BuildReport:
+        """Index video files and folders of them; what is known and unchanged is skipped.
+
+        Safe to kill at any time: running it again finishes the job.
+
+        Args:
+            paths: files and folders; folders are searched recursively for video files.
+            progress: called at the start and after every file.
+            config: decoding processes, time limit, batch and commit sizes.
+
+        Returns:
+            What was done, with one error for every file that could not be read.
+
+        Raises:
+            InputError: one of ``paths`` itself cannot be read; the index is unchanged then.
+            IndexLockedError: another process is writing.
+            FingerprintError, ModelError: as for :attr:`model`.
+        """
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        model = self.model
+        with WriterLock(self._opened().index):
+            # tables of its own: a search in another thread never sees them between two commits
+            return build(
+                Store(self.path), self._meta, model, given, config=config or BuildConfig(), progress=progress
+            )
+
+    def remove(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
+        """Forget files, and all files of folders; the files themselves are not touched.
+
+        Returns:
+            The paths that were forgotten.
+
+        Raises:
+            InputError: the index knows none of a path's files; nothing is removed then.
+            IndexLockedError: another process is writing.
+        """
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        with WriterLock(self._opened().index):
+            store = Store(self.path)
+            records = store.records()
+            chosen: dict[str, str] = {}
+            for path in given:
+                place = os.path.abspath(path)
+                folder = os.path.join(place, "")
+                found = {r.video_id: r.uri for r in records if r.uri == place or r.uri.startswith(folder)}
+                if not found:
+                    hint = suggest(place, [record.uri for record in records])
+                    raise InputError(f"the index {str(self.path)!r} holds nothing of {str(path)!r}{hint}")
+                chosen |= found
+            store.remove(list(chosen))
+        return sorted(chosen.values())
+
+    def prune(self) -> list[str]:
+        """Forget the files that are no longer there; returns their paths.
+
+        Raises:
+            IndexLockedError: another process is writing.
+        """
+        with WriterLock(self._opened().index):
+            store = Store(self.path)
+            gone = {r.video_id: r.uri for r in store.records() if not os.path.lexists(r.uri)}
+            store.remove(list(gone))
+        return sorted(gone.values())
+
+    # ---- searching it
+
+    def search(
+        self, query: str, *, k: int = 10, depth: int = 200, unit: Literal["moment", "video"] = "moment"
+    ) -> list[Hit]:
+        """The best moments for a query.
+
+        Args:
+            query: what to look for, in words.
+            k: how many results at most.
+            depth: how many candidates are compared frame by frame; larger than the index means all of it.
+            unit: ``moment`` merges moments that follow one another in a video into one result; ``video``
+                gives the best moment of each video.
+
+        Raises:
+            InputError: the query is empty, or ``k`` or ``depth`` is less than 1.
+            FingerprintError, ModelError: as for :attr:`model`.
+        """
+        if not query.strip():
+            raise InputError(
+                "the query is empty; say in words what to look for, such as 'a dog runs on grass'"
+            )
+        if k < 1:
+            raise InputError(f"k is {k}; it must be at least 1")
+        if unit not in ("moment", "video"):
+            raise InputError(f"unit={unit!r} is unknown; it is one of moment, video")
+        model = self.model
+        gallery = self._current()
+        text = model.encode_text([query.strip()])
+        ranking = rank(text, gallery, model.matcher, depth=depth, reranker=model.reranker)
+        return _hits(text, ranking, gallery, model, k=k, unit=unit)
+
+    # ---- inside
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            raise IndexStateError(f"the index {str(self.path)!r} was closed")
+        return self._store
+
+    def _current(self) -> LanceGallery:
+        """The gallery as committed last; threads that search meanwhile keep the one they have."""
+        store = self._opened()
+        with self._refreshing:
+            held = self._gallery
+            self._gallery = held.refreshed() if held is not None else LanceGallery(store, self._meta)
+            return self._gallery
+
+    def _checked(self, model: RetrievalModel) -> RetrievalModel:
+        given = model.fingerprint()
+        if given != self._meta.fingerprint:
+            built = f" by {self._meta.model!r}" if self._meta.model else ""
+            raise FingerprintError(
+                f"the index {str(self.path)!r} holds features{built} with fingerprint "
+                f"{self._meta.fingerprint[:12]}, but {model.name or 'the given model'!r} has {given[:12]}: "
+                "their encoders or decoder settings differ. Open it without another model, or index the "
+                "videos again into another directory"
+            )
+        return model
+
+
+def _hits(
+    text: TextFeatures,
+    ranking: Ranking,
+    gallery: LanceGallery,
+    model: RetrievalModel,
+    *,
+    k: int,
+    unit: Literal["moment", "video"],
+) -> list[Hit]:
+    """The first results of a ranking, with the frames of the moments that they consist of."""
+    rows, scores = ranking.rows[0].tolist(), ranking.scores[0].tolist()
+    places = [gallery.moment(row) for row in rows]
+    if unit == "video":
+        best = {place.video_id: position for position, place in reversed(list(enumerate(places)))}
+        groups = [[position] for position in sorted(best.values())[:k]]
+    else:
+        groups = merge_adjacent(
+            [place.video_id for place in places],
+            [place.start_s for place in places],
+            [place.end_s for place in places],
+            k=k,
+        )
+    used = [position for group in groups for position in group]
+    if not used:
+        return []
+    features, times = gallery.features_and_times(torch.tensor([rows[position] for position in used]))
+    weights = dict(zip(used, _attention(text, features, model), strict=True))
+    times_of = dict(zip(used, times, strict=True))
+    return [
+        Hit(
+            rank=number,
+            video=places[group[0]].uri,
+            start_s=places[group[0]].start_s,
+            end_s=places[group[-1]].end_s,
+            score=max(scores[position] for position in group),
+            frame_times_s=tuple(time for position in group for time in times_of[position]),
+            # every moment's weights sum to one; so do the result's
+            attention=tuple(weight / len(group) for position in group for weight in weights[position]),
+        )
+        for number, group in enumerate(groups, start=1)
+    ]
+
+
+def _attention(text: TextFeatures, features: VideoFeatures, model: RetrievalModel) -> list[list[float]]:
+    """The matcher's weights over the real frames of every moment."""
+    sentence = text.sentence
+    with torch.inference_mode():
+        weights = model.matcher.attention(text, features.to(sentence.device, sentence.dtype))[0].float().cpu()
+    return [row[mask].tolist() for row, mask in zip(weights, features.frame_mask, strict=True)]
+
+
+def _loaded(model: RetrievalModel | str | Path) -> RetrievalModel:
+    if not isinstance(model, str | Path):
+        return model
+    from ..hub import load  # imports transformers, which a model at hand does not need
+
+    return load(model)
+
+
+def _reference(model: RetrievalModel | str | Path) -> str | None:
+    """What to give :func:`framesift.load` later, wherever it is called from then."""
+    name = str(model) if isinstance(model, str | Path) else model.name
+    return os.path.abspath(name) if os.path.isdir(name) else name or None
+
+
+def _check_free(path: Path) -> None:
+    """Refuse a directory that holds an index, or anything that is not the remains of a killed creation."""
+    if (path / META_NAME).exists():
+        raise IndexStateError(
+            f"there is an index at {str(path)!r} already; open it, or choose another directory"
+        )
+    if path.is_dir():
+        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(f".{META_NAME}")}
+        foreign = sorted(names - OWN_NAMES)
+        if foreign:
+            raise InputError(
+                f"{str(path)!r} holds other files ({foreign[0]}, ...); an index needs a directory of its own"
+            )
+    elif path.exists():
+        raise InputError(f"{str(path)!r} is a file; an index is a directory")
+
+
+def _size_bytes(path: Path) -> int:
+    return sum(
+        os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(path) for name in names
+    )

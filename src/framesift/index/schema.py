@@ -1,0 +1,187 @@
+"""What an index holds: the columns of its two tables, and the few facts that are true of all of it.
+
+``videos`` has a row a file, ``moments`` a row a searchable stretch of one. A video counts as done only when
+its row in ``videos`` is there, and that is written after its moments: a moment whose video is unknown is the
+remains of a killed build, which readers pass over and the next writer deletes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from ..errors import IndexNotFoundError, IndexStateError
+from .cutting import MomentMode
+
+__all__ = [
+    "FORMAT_VERSION",
+    "META_NAME",
+    "MOMENTS_TABLE",
+    "VIDEOS_TABLE",
+    "IndexMeta",
+    "VideoRecord",
+    "fsync_path",
+    "moments_schema",
+    "videos_schema",
+]
+
+FORMAT_VERSION = 1
+META_NAME = "framesift-index.json"
+VIDEOS_TABLE = "videos"
+MOMENTS_TABLE = "moments"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexMeta:
+    """The facts that hold for a whole index, kept in ``framesift-index.json`` beside the tables.
+
+    Attributes:
+        fingerprint: feature fingerprint of the model (encoder, temporal module, decoder settings).
+        dim: width of the embeddings.
+        num_frames: frames that a moment keeps at most.
+        moments: how videos are cut.
+        model: name, directory or hub id that :func:`framesift.load` takes; None where the model had none.
+        format_version: version of this layout.
+    """
+
+    fingerprint: str
+    dim: int
+    num_frames: int
+    moments: MomentMode
+    model: str | None = None
+    format_version: int = FORMAT_VERSION
+
+    def write(self, index: Path) -> None:
+        """Write it so that a crash leaves either nothing or all of it."""
+        target = index / META_NAME
+        draft = index / f".{META_NAME}.{os.getpid()}"
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+        fsync_path(index)
+
+    @classmethod
+    def read(cls, index: Path) -> IndexMeta:
+        """Read it back.
+
+        Raises:
+            IndexNotFoundError: there is no index at ``index``.
+            IndexStateError: it cannot be read, or another version of framesift wrote it.
+        """
+        path = index / META_NAME
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            version = values["format_version"]
+        except (FileNotFoundError, NotADirectoryError):
+            raise IndexNotFoundError(
+                f"no index at {str(index)!r}; make one with: framesift index PATH... --index {index}"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise IndexStateError(f"cannot read {str(path)!r}: {error}") from error
+        if version != FORMAT_VERSION:
+            raise IndexStateError(
+                f"the index {str(index)!r} has format {version}, this framesift reads format "
+                f"{FORMAT_VERSION}; update framesift, or index the videos again into another directory"
+            )
+        known = {field.name for field in fields(cls)}
+        try:
+            return cls(**{name: value for name, value in values.items() if name in known})
+        except TypeError as error:
+            raise IndexStateError(f"{str(path)!r} is incomplete: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoRecord:
+    """A row of ``videos``: one file, indexed or failed.
+
+    Attributes:
+        video_id: what moments refer to; survives a move or a change of the file.
+        uri: absolute path, the key: identical files at two places are two videos.
+        content_hash: BLAKE2b of the whole file, to recognise a moved one; None where it could not be read.
+        mtime_ns: modification time when it was read, with ``size_bytes`` what tells a changed file.
+        duration_s: length in seconds; this and the following five are None for a file that failed.
+        rotation: degrees by which the frames were turned.
+        added_at: ISO time (UTC) of indexing.
+        status: ``"ok"`` or ``"failed"``.
+        error: why it failed.
+        metadata: JSON object for filters.
+    """
+
+    video_id: str
+    uri: str
+    content_hash: str | None
+    mtime_ns: int
+    size_bytes: int
+    duration_s: float | None = None
+    fps: float | None = None
+    width: int | None = None
+    height: int | None = None
+    codec: str | None = None
+    rotation: int | None = None
+    added_at: str
+    status: Literal["ok", "failed"] = "ok"
+    error: str | None = None
+    metadata: str = "{}"
+
+
+def videos_schema() -> pa.Schema:
+    """Columns of ``videos``, those of :class:`VideoRecord`."""
+    return pa.schema(
+        [
+            pa.field("video_id", pa.string(), nullable=False),
+            pa.field("uri", pa.string(), nullable=False),
+            ("content_hash", pa.string()),
+            ("mtime_ns", pa.int64()),
+            ("size_bytes", pa.int64()),
+            ("duration_s", pa.float64()),
+            ("fps", pa.float64()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("codec", pa.string()),
+            ("rotation", pa.int32()),
+            ("added_at", pa.string()),
+            ("status", pa.string()),
+            ("error", pa.string()),
+            ("metadata", pa.string()),
+        ]
+    )
+
+
+def moments_schema(dim: int) -> pa.Schema:
+    """Columns of ``moments``.
+
+    ``vector`` is the normalised masked mean of the frames as stored; ``frames`` the raw frame embeddings,
+    flattened from ``[frame, dim]`` and only real ones; ``frame_times_s`` has one entry for each. ``video`` is
+    null unless the model has a temporal module that makes such an embedding.
+    """
+    return pa.schema(
+        [
+            pa.field("moment_id", pa.string(), nullable=False),
+            pa.field("video_id", pa.string(), nullable=False),
+            ("start_s", pa.float64()),
+            ("end_s", pa.float64()),
+            ("vector", pa.list_(pa.float32(), dim)),
+            ("frames", pa.list_(pa.float16())),
+            ("frame_times_s", pa.list_(pa.float64())),
+            ("video", pa.list_(pa.float16(), dim)),
+            ("text", pa.string()),
+            ("fingerprint", pa.string()),
+        ]
+    )
+
+
+def fsync_path(path: Path) -> None:
+    """Make a file's content, or a directory's list of names, survive a power failure."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,400 @@
+"""Real video files into an index and out again as hits; killed, locked, changed and broken on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from framesift.matchers import MeanPool
+
+from colour_model import COLOURS, ColourEncoder, ColourModel, write_clip
+from framesift.errors import (
+    DecodeError,
+    FingerprintError,
+    IndexLockedError,
+    IndexNotFoundError,
+    IndexStateError,
+    InputError,
+)
+from framesift.index import BuildConfig, Index, Progress
+from framesift.index.lock import WriterLock
+from framesift.video.decode import decode
+from framesift.video.sampling import Uniform
+
+MANY = ["red", "green", "blue", "white"]
+QUICK = BuildConfig(workers=1, timeout_s=60)
+
+BUILD = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from colour_model import ColourEncoder, ColourModel
+from framesift.index import BuildConfig, Index
+
+if __name__ == "__main__":
+    class Slow(ColourEncoder):
+        def encode_video(self, videos):
+            time.sleep(float(sys.argv[4]))
+            return super().encode_video(videos)
+
+    with Index.open(sys.argv[2], model=ColourModel(encoder=Slow())) as index:
+        config = BuildConfig(workers=1, batch_frames=4, commit_videos=2)
+        print("started", flush=True)
+        index.add(sys.argv[3], config=config, progress=lambda p: print(p.done, flush=True))
+"""
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six clips of one colour each, and one that shows four."""
+    folder = tmp_path_factory.mktemp("clips")
+    for colour in COLOURS:
+        write_clip(folder / f"{colour}.mp4", [colour])
+    write_clip(folder / "deep" / "many.mp4", MANY)
+    return folder
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[Index]:
+    with Index.create(tmp_path / "the.index", model=ColourModel(), moments="whole") as made:
+        yield made
+
+
+def _names(index: Index, query: str, **options: object) -> list[str]:
+    return [Path(hit.video).name for hit in index.search(query, **options)]
+
+
+def _check_whole(index: Index, videos: int) -> None:
+    """Every video once, each with its moments, no moment without a video."""
+    records = index.videos()
+    assert len({record.uri for record in records}) == len(records) == videos
+    table = index._opened().moments().to_table(columns=["moment_id", "video_id"])
+    assert max(Counter(table["moment_id"].to_pylist()).values()) == 1
+    assert set(table["video_id"].to_pylist()) == {r.video_id for r in records if r.status == "ok"}
+
+
+def test_videos_are_found_by_what_they_show(index: Index, clips: Path) -> None:
+    seen: list[Progress] = []
+    report = index.add(clips, progress=seen.append, config=QUICK)
+    assert (report.added, report.skipped, report.failed, report.moments) == (7, 0, [], 7)
+    assert json.loads(json.dumps(report.to_dict()))["added"] == 7
+    assert [p.done for p in seen] == list(range(8))
+    assert seen[0].eta_s is None
+    assert seen[-1].fraction == 1.0
+    assert seen[-1].eta_s == 0.0
+    assert seen[-1].done_bytes == seen[-1].total_bytes == sum(f.stat().st_size for f in clips.rglob("*.mp4"))
+    for colour in COLOURS:
+        hits = index.search(f"something {colour}")
+        showing = {f"{colour}.mp4"} | ({"many.mp4"} if colour in MANY else set())
+        assert {Path(hit.video).name for hit in hits[: len(showing)]} == showing
+        assert [hit.rank for hit in hits] == list(range(1, 8))
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_hit_shows_which_frames_answered(index: Index, clips: Path) -> None:
+    index.add(clips / "deep", config=QUICK)
+    (hit,) = index.search("blue")
+    assert (hit.start_s, hit.end_s) == (0.0, pytest.approx(4.0))
+    assert hit.frame_times_s == pytest.approx([0.5, 1.5, 2.5, 3.5])
+    assert sum(hit.attention) == pytest.approx(1.0)
+    assert max(range(4), key=hit.attention.__getitem__) == 2
+
+
+def test_mean_pool_search_scores_as_evaluation_does(index: Index, clips: Path) -> None:
+    index.add(clips, config=QUICK)
+    model = ColourModel(matcher=MeanPool())
+    with Index.open(index.path, model=model) as opened:
+        hits = opened.search("green or yellow", k=100)
+    for hit in hits:
+        video = model.encoder.encode_video([decode(hit.video, Uniform(num_frames=model.num_frames))])
+        expected = float(model.matcher(model.encode_text(["green or yellow"]), video))
+        assert hit.score == pytest.approx(expected, abs=2e-3)  # stored as fp16
+
+
+def test_long_video_is_cut_and_adjacent_moments_merge(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "long.mp4", ["red", "green", "blue"], seconds=25, fps=4)
+    with Index.create(tmp_path / "i", model=ColourModel()) as index:
+        report = index.add(clip, config=QUICK)
+        assert report.moments > 3
+        (best,) = index.search("green", k=1)
+        assert 24 <= best.start_s < best.end_s <= 51
+        hits = index.search("green", k=100)
+        assert [(h.start_s, h.end_s) for h in hits] == [(0.0, pytest.approx(75.0, abs=0.5))]
+        assert len(hits[0].frame_times_s) == len(hits[0].attention)
+        assert list(hits[0].frame_times_s) == sorted(hits[0].frame_times_s)
+        assert sum(hits[0].attention) == pytest.approx(1.0)
+        (video,) = index.search("green", k=100, unit="video")
+        assert video.end_s - video.start_s <= 10.01
+
+
+def test_second_build_reads_nothing(index: Index, clips: Path) -> None:
+    index.add(clips, config=QUICK)
+    before = index.model.encoder.encoded
+    versions = index._opened().version()
+    report = index.add([clips, clips / "red.mp4"], config=QUICK)
+    assert (report.added, report.replaced, report.skipped) == (0, 0, 7)
+    assert index.model.encoder.encoded == before
+    assert index._opened().version() == versions
+
+
+def test_changed_file_replaces_its_rows(index: Index, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "v" / "a.mp4", ["red"])
+    write_clip(tmp_path / "v" / "b.mp4", ["blue"])
+    index.add(tmp_path / "v", config=QUICK)
+    identity = {r.uri: r.video_id for r in index.videos()}
+    write_clip(clip, ["green"], seconds=2)
+    report = index.add(tmp_path / "v", config=QUICK)
+    assert (report.added, report.replaced, report.skipped) == (0, 1, 1)
+    assert {r.uri: r.video_id for r in index.videos()} == identity
+    assert _names(index, "green") == ["a.mp4", "b.mp4"]
+    assert index.search("green")[0].end_s == pytest.approx(2.0)
+    _check_whole(index, 2)
+
+
+def test_file_that_breaks_loses_its_rows_and_one_that_heals_gets_them_back(
+    index: Index, tmp_path: Path
+) -> None:
+    clip = write_clip(tmp_path / "a.mp4", ["red"])
+    index.add(clip, config=QUICK)
+    good = clip.read_bytes()
+    clip.write_bytes(b"no video at all")
+    report = index.add(clip, config=QUICK)
+    assert [error.path for error in report.failed] == [str(clip)]
+    assert index.search("red") == []
+    assert index.videos()[0].status == "failed"
+    clip.write_bytes(good)
+    assert index.add(clip, config=QUICK).replaced == 1
+    assert _names(index, "red") == ["a.mp4"]
+    _check_whole(index, 1)
+
+
+def test_moved_file_keeps_its_rows(index: Index, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "v" / "a.mp4", ["red"])
+    index.add(tmp_path / "v", config=QUICK)
+    before = index.model.encoder.encoded
+    clip.rename(tmp_path / "v" / "renamed.mp4")
+    report = index.add(tmp_path / "v", config=QUICK)
+    assert (report.moved, report.added) == (1, 0)
+    assert index.model.encoder.encoded == before
+    assert _names(index, "red") == ["renamed.mp4"]
+    _check_whole(index, 1)
+
+
+def test_bad_files_are_reported_once_and_retried_when_asked(
+    index: Index, clips: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"<html>404</html>")
+    report = index.add([clips, bad], config=QUICK)
+    assert report.added == 7
+    (error,) = report.failed
+    assert isinstance(error, DecodeError)
+    assert error.path == str(bad)
+    record = next(r for r in index.videos() if r.uri == str(bad))
+    assert (record.status, record.error) == ("failed", error.reason)
+    again = index.add([clips, bad], config=QUICK)
+    assert (again.skipped, again.known_failures, again.failed) == (8, 1, [])
+    retried = index.add(bad, config=BuildConfig(workers=1, retry_failed=True))
+    assert len(retried.failed) == 1
+    assert index.info().failed == 1
+    _check_whole(index, 8)
+
+
+def test_features_that_overflow_are_a_failure_of_that_video(tmp_path: Path, clips: Path) -> None:
+    class Huge(ColourEncoder):
+        def encode_video(self, videos):  # type: ignore[no-untyped-def]
+            features = super().encode_video(videos)
+            for i, video in enumerate(videos):
+                features.frame[i] *= 1e9 if video.path.endswith("red.mp4") else 1
+            return features
+
+    with Index.create(tmp_path / "i", model=ColourModel(encoder=Huge())) as index:
+        report = index.add([clips / "red.mp4", clips / "blue.mp4"], config=QUICK)
+        assert [Path(error.path).name for error in report.failed] == ["red.mp4"]
+        assert "not finite" in report.failed[0].reason
+        assert _names(index, "red") == ["blue.mp4"]
+
+
+def test_remove_and_prune(index: Index, tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    for name, colour in (("a", "red"), ("b", "green"), ("sub/c", "blue"), ("sub2/d", "white")):
+        write_clip(folder / f"{name}.mp4", [colour])
+    index.add(folder, config=QUICK)
+    assert index.remove([folder / "sub", folder / "a.mp4"]) == [
+        str(folder / "a.mp4"),
+        str(folder / "sub/c.mp4"),
+    ]
+    assert sorted(_names(index, "red")) == ["b.mp4", "d.mp4"]
+    with pytest.raises(InputError, match="holds nothing of"):
+        index.remove(folder / "b")
+    assert index.prune() == []
+    (folder / "b.mp4").unlink()
+    assert index.prune() == [str(folder / "b.mp4")]
+    assert _names(index, "red") == ["d.mp4"]
+    _check_whole(index, 1)
+
+
+def test_wrong_paths_leave_the_index_as_it_was(index: Index, clips: Path, tmp_path: Path) -> None:
+    index.add(clips, config=QUICK)
+    versions = index._opened().version()
+    with pytest.raises(InputError, match="nothing was indexed"):
+        index.add([clips, tmp_path / "nowhere"], config=QUICK)
+    assert index._opened().version() == versions
+
+
+@pytest.mark.parametrize("query", ["", "  \n"])
+def test_empty_query(index: Index, query: str) -> None:
+    with pytest.raises(InputError, match="the query is empty"):
+        index.search(query)
+
+
+def test_bad_search_arguments(index: Index, clips: Path) -> None:
+    index.add(clips / "red.mp4", config=QUICK)
+    with pytest.raises(InputError, match="k is 0"):
+        index.search("red", k=0)
+    with pytest.raises(InputError, match="depth is -1"):
+        index.search("red", depth=-1)
+    with pytest.raises(InputError, match="unit='film' is unknown"):
+        index.search("red", unit="film")  # type: ignore[arg-type]
+
+
+def test_search_in_an_empty_index_finds_nothing(index: Index) -> None:
+    assert index.search("red") == []
+
+
+def test_other_matcher_opens_and_other_encoder_is_refused(index: Index, clips: Path) -> None:
+    index.add(clips, config=QUICK)
+    with Index.open(index.path, model=ColourModel(matcher=MeanPool())) as opened:
+        assert _names(opened, "blue")[0] == "blue.mp4"
+    versions = index._opened().version()
+    with pytest.raises(FingerprintError, match=r"c0c0c0c0c0c0.*dededededede.*index the videos again"):
+        Index.open(index.path, model=ColourModel(identity="de" * 16))
+    assert index._opened().version() == versions
+
+
+def test_index_of_a_nameless_model_says_so_when_it_is_needed(index: Index) -> None:
+    with Index.open(index.path) as opened:
+        assert opened.info().moments == 0
+        with pytest.raises(IndexStateError, match="has no name; give it"):
+            opened.search("red")
+
+
+def test_creating_and_opening_in_wrong_places(index: Index, clips: Path, tmp_path: Path) -> None:
+    with pytest.raises(IndexStateError, match="there is an index at"):
+        Index.create(index.path, model=ColourModel())
+    with pytest.raises(InputError, match="holds other files"):
+        Index.create(clips, model=ColourModel())
+    with pytest.raises(InputError, match="is a file"):
+        Index.create(clips / "red.mp4", model=ColourModel())
+    with pytest.raises(InputError, match=r"'shot' is unknown.*did you mean 'shots'"):
+        Index.create(tmp_path / "new", model=ColourModel(), moments="shot")  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(IndexNotFoundError, match="no index at"):
+        Index.open(tmp_path / "new")
+    with pytest.raises(IndexNotFoundError):
+        Index.open(clips / "red.mp4")
+
+
+def test_remains_of_a_killed_creation_are_replaced(index: Index) -> None:
+    (index.path / "framesift-index.json").unlink()
+    with pytest.raises(IndexNotFoundError):
+        Index.open(index.path)
+    with Index.create(index.path, model=ColourModel()) as again:
+        assert len(again) == 0
+
+
+def test_closed_index_says_so_and_prints(index: Index, clips: Path) -> None:
+    index.add(clips, config=QUICK)
+    assert repr(index) == "<Index the.index 7 moments, model c0c0c0c0c0c0>"
+    info = index.info()
+    assert (info.videos, info.moments, info.failed, info.cutting) == (7, 7, 0, "whole")
+    assert info.duration_s == pytest.approx(10.0)
+    assert json.dumps(info.to_dict())
+    index.close()
+    assert repr(index) == "<Index the.index closed, model c0c0c0c0c0c0>"
+    with pytest.raises(IndexStateError, match="was closed"):
+        index.search("red")
+
+
+def test_second_writer_is_refused_and_searching_goes_on(index: Index, clips: Path) -> None:
+    index.add(clips, config=QUICK)
+    with WriterLock(index.path):
+        for write in (lambda: index.add(clips), lambda: index.remove(clips), index.prune):
+            with pytest.raises(IndexLockedError, match=f"process {os.getpid()} "):
+                write()
+        assert _names(index, "red")[0] == "red.mp4"
+    _check_whole(index, 7)
+
+
+def test_killed_build_resumes_with_every_row_once(index: Index, clips: Path) -> None:
+    arguments = [str(Path(__file__).parents[1]), str(index.path), str(clips)]
+    for lines in (2, 5):  # killed once before the first commit is due, once after it
+        command = [sys.executable, "-c", BUILD, *arguments, "0.2"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as builder:
+            assert builder.stdout is not None
+            for _ in range(lines):
+                assert builder.stdout.readline()
+            os.killpg(builder.pid, signal.SIGKILL)
+            builder.wait()
+        known = {r.uri for r in index.videos()}
+        assert {hit.video for hit in index.search("red", k=100)} == known
+    assert 0 < len(known) < 7
+    report = index.add(clips, config=QUICK)
+    assert (report.added, report.skipped) == (7 - len(known), len(known))
+    _check_whole(index, 7)
+
+
+def test_reader_sees_what_another_process_commits(index: Index, clips: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        BUILD,
+        str(Path(__file__).parents[1]),
+        str(index.path),
+        str(clips),
+        "0.1",
+    ]
+    sizes: list[int] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as builder:
+        assert builder.stdout is not None
+        assert builder.stdout.readline() == "started\n"
+        while builder.poll() is None:
+            sizes.append(len(index.search("red", k=100)))
+    assert builder.returncode == 0
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) > 2, "the reader should have seen the index grow"
+    assert _names(index, "red")[0] == "red.mp4"
+
+
+def test_threads_search_while_another_adds(index: Index, clips: Path) -> None:
+    index.add(clips / "red.mp4", config=QUICK)
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def search() -> None:
+        while not done.is_set():
+            try:
+                if _names(index, "red")[0] != "red.mp4":
+                    wrong.append("another first hit")
+            except Exception as error:
+                wrong.append(error)
+
+    threads = [threading.Thread(target=search) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        index.add(clips, config=BuildConfig(workers=1, batch_frames=4, commit_videos=1))
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    _check_whole(index, 7)
