@@ -286,7 +286,7 @@ def _rerank(
     for t in range(len(text)):
         video = gallery.features(rows[t, :depth]).to(text.sentence.device, text.sentence.dtype)
         pairs = torch.stack([torch.zeros(depth, dtype=torch.long), torch.arange(depth)], dim=1)
-        again = reranker(text[t : t + 1], video, pairs).float().cpu()
+        again = reranker(text[t : t + 1], video, pairs.to(text.sentence.device)).float().cpu()
         again, order = again.sort(descending=True, stable=True)
         scores[t, :depth], rows[t, :depth] = again, rows[t, :depth][order]
     return Ranking(rows=rows, scores=scores)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from framesift.matchers import MeanPool
 
 from colour_model import COLOURS, ColourEncoder, ColourModel, write_clip
 from framesift.errors import (
@@ -26,6 +25,8 @@ from framesift.errors import (
 )
 from framesift.index import BuildConfig, Index, Progress
 from framesift.index.lock import WriterLock
+from framesift.matchers import MeanPool
+from framesift.similarity import similarity_matrix
 from framesift.video.decode import decode
 from framesift.video.sampling import Uniform
 
@@ -133,6 +134,19 @@ def test_long_video_is_cut_and_adjacent_moments_merge(tmp_path: Path) -> None:
         assert sum(hits[0].attention) == pytest.approx(1.0)
         (video,) = index.search("green", k=100, unit="video")
         assert video.end_s - video.start_s <= 10.01
+
+
+def test_stored_features_are_what_evaluation_scores(index: Index, clips: Path, tmp_path: Path) -> None:
+    index.add(clips, config=QUICK)
+    paths = [clips / f"{colour}.mp4" for colour in COLOURS]
+    text = index.model.encode_text(list(COLOURS))
+    scores = similarity_matrix(index.model.matcher, text, index.features(paths))
+    assert scores.argmax(dim=1).tolist() == list(range(len(COLOURS)))
+    for t, colour in enumerate(COLOURS):
+        found = {hit.video: hit.score for hit in index.search(colour, k=100)}
+        assert [found[str(path)] for path in paths] == pytest.approx(scores[t].tolist(), abs=1e-6)
+    with pytest.raises(InputError, match="has 0 moments in the index"):
+        index.features([tmp_path / "none.mp4"])
 
 
 def test_second_build_reads_nothing(index: Index, clips: Path) -> None:

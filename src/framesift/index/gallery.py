@@ -7,6 +7,7 @@ index is needed up to some 100,000 moments; the vectors take 2 KiB of memory eac
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,17 @@ class LanceGallery(Gallery):
             start_s=float(self._start_s[row]),
             end_s=float(self._end_s[row]),
         )
+
+    def rows_of(self, uri: str) -> list[int]:
+        """The rows of one video file."""
+        return self._rows_by_uri.get(uri, [])
+
+    @cached_property
+    def _rows_by_uri(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for row, video_id in enumerate(self._video_id):
+            rows.setdefault(self._uri[video_id], []).append(row)
+        return rows
 
     def _read_fragments(
         self, earlier: dict[tuple[int, str, str], _Fragment]

@@ -90,7 +90,12 @@ class Index:
 
     @classmethod
     def create(
-        cls, path: str | Path, *, model: RetrievalModel | str | Path, moments: MomentMode = "auto"
+        cls,
+        path: str | Path,
+        *,
+        model: RetrievalModel | str | Path,
+        moments: MomentMode = "auto",
+        reference: str | None = None,
     ) -> Index:
         """Make an empty index.
 
@@ -99,6 +104,8 @@ class Index:
             model: what encodes videos and queries; or a name, directory or hub id for :func:`framesift.load`.
             moments: ``whole`` keeps a video as one moment, ``shots`` cuts it where the picture changes,
                 ``auto`` takes ``whole`` for videos of less than a minute and ``shots`` for longer ones.
+            reference: what :meth:`open` shall load the model by, if that is neither ``model`` itself nor the
+                name that the model carries.
 
         Raises:
             IndexStateError: there is an index already, or the directory cannot be written to.
@@ -118,7 +125,7 @@ class Index:
             dim=loaded.dim,
             num_frames=loaded.num_frames,
             moments=moments,
-            model=_reference(model),
+            model=_reference(reference or model),
         )
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -323,6 +330,24 @@ class Index:
         text = model.encode_text([query.strip()])
         ranking = rank(text, gallery, model.matcher, depth=depth, reranker=model.reranker)
         return _hits(text, ranking, gallery, model, k=k, unit=unit)
+
+    def features(self, paths: Iterable[str | Path]) -> VideoFeatures:
+        """The stored features of videos that are kept whole, a row for each path: what evaluation needs.
+
+        Raises:
+            InputError: a video is not in the index, failed, or is cut into several moments.
+        """
+        gallery = self._current()
+        rows: list[int] = []
+        for path in paths:
+            found = gallery.rows_of(os.path.abspath(path))
+            if len(found) != 1:
+                raise InputError(
+                    f"{str(path)!r} has {len(found)} moments in the index {str(self.path)!r}; expected exactly one, "
+                    "as moments='whole' gives for every video that can be read"
+                )
+            rows += found
+        return gallery.features(torch.tensor(rows, dtype=torch.long))
 
     # ---- inside
 
