@@ -44,6 +44,9 @@ _FORMATS = (
     "png_pipe,pva,rm,roq,smjpeg,smk,swf,thp,tmv,ty,vc1,vc1test,vivo,vvc,wav,wc3movie,webp_pipe,wtv,xmv,yop,"
     "yuv4mpegpipe"
 )
+# Containers that store no presentation times. Those that FFmpeg makes up run backwards with B-frames, but
+# its decoding times, attached to frames as they come out, advance evenly.
+_UNTIMED_CONTAINERS = frozenset({"avi"})
 _FALLBACK_FPS = Fraction(25)  # FFmpeg's own default for streams without any clock
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -202,6 +205,7 @@ class VideoFile:
         at the claimed rate, and a timestamp that runs backwards is held.
         """
         tick: int | None = None
+        untimed = self.container.format.name in _UNTIMED_CONTAINERS
         with _as_decode_error(self.path):
             for packet in self._and_end(self.packets()):
                 try:
@@ -210,8 +214,9 @@ class VideoFile:
                     self.damage = self.damage or f"bad data: {error}"
                     continue
                 for frame in frames:
-                    if frame.pts is not None:
-                        tick = frame.pts if tick is None else max(tick, frame.pts)
+                    time = frame.dts if untimed else frame.pts
+                    if time is not None:
+                        tick = time if tick is None else max(tick, time)
                     else:
                         tick = 0 if tick is None else tick + self.frame_ticks
                     yield tick, frame

@@ -59,15 +59,23 @@ class _ByGop:
     """Reads by seeking; see gops.py. Raises SeekError where that cannot be trusted."""
 
     def __init__(self, video: VideoFile, *, skip_unreferenced: bool) -> None:
+        self._path = video.path
         self._gops = GopReader(video, skip_unreferenced=skip_unreferenced)
         self.timeline = _Timeline(self._gops.first, self._gops.end(), float(video.time_base))
 
-    def shown(self) -> Sequence[int]:
-        return self._gops.shown()
+    def count(self) -> int:
+        return len(self._gops.shown())
 
-    def frames_at(self, ticks: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+    def at(self, ticks: Sequence[int]) -> _Decoded:
+        """The frames on display at ascending ticks, each once."""
         for frame in self._gops.frames_at(ticks):
             yield frame.pts or 0, frame  # a frame without pts never gets here
+
+    def numbered(self, indices: Sequence[int]) -> _Decoded:
+        """The frames with these ascending numbers."""
+        shown = self._gops.shown()
+        _check_range(self._path, indices, len(shown))
+        return self.at([shown[index] for index in indices])
 
 
 class _Sequential:
@@ -75,23 +83,27 @@ class _Sequential:
 
     def __init__(self, video: VideoFile) -> None:
         self._video = video
+        self._ticks: list[int] = []
         with VideoFile(video.path) as first_pass:
-            self._ticks: list[int] = []
             length = first_pass.frame_ticks
             for tick, frame in first_pass.frames():
                 self._ticks.append(tick)
                 length = frame.duration or length
             if not self._ticks:
-                if first_pass.damage is not None:
-                    raise DecodeError(video.path, f"no frame can be decoded ({first_pass.damage})")
-                raise EmptyVideoError(video.path, "it holds no frames")
+                raise _no_frames(first_pass)
         self.timeline = _Timeline(self._ticks[0], self._ticks[-1] + length, float(video.time_base))
 
-    def shown(self) -> Sequence[int]:
-        return self._ticks
+    def count(self) -> int:
+        return len(self._ticks)
 
-    def frames_at(self, ticks: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        wanted = {max(0, bisect_right(self._ticks, tick) - 1) for tick in ticks}
+    def at(self, ticks: Sequence[int]) -> _Decoded:
+        return self._rows({max(0, bisect_right(self._ticks, tick) - 1) for tick in ticks})
+
+    def numbered(self, indices: Sequence[int]) -> _Decoded:
+        _check_range(self._video.path, indices, len(self._ticks))
+        return self._rows(set(indices))
+
+    def _rows(self, wanted: set[int]) -> _Decoded:
         for index, (tick, frame) in enumerate(self._video.frames()):
             if index in wanted:
                 yield tick, frame
@@ -100,8 +112,21 @@ class _Sequential:
                     return
 
 
+def _check_range(path: str, indices: Sequence[int], count: int) -> None:
+    for index in indices:
+        if not 0 <= index < count:
+            raise InputError(f"frame {index} does not exist: {path!r} has {count} frames")
+
+
+def _no_frames(video: VideoFile) -> DecodeError:
+    if video.damage is not None:
+        return DecodeError(video.path, f"no frame can be decoded ({video.damage})")
+    return EmptyVideoError(video.path, "it holds no frames")
+
+
+_Decoded = Iterator[tuple[int, VideoFrame]]  # each frame with its tick
 _Reader = _ByGop | _Sequential
-_Choose = Callable[[_Reader], Sequence[int]]  # which ticks are wanted, ascending
+_Ask = Callable[[_Reader], _Decoded]
 _READERS: tuple[Callable[[VideoFile], _Reader], ...] = (
     lambda video: _ByGop(video, skip_unreferenced=True),
     lambda video: _ByGop(video, skip_unreferenced=False),
@@ -120,26 +145,24 @@ class _Picked:
 def _read(
     path: Path,
     open_reader: Callable[[VideoFile], _Reader],
-    choose: _Choose,
+    ask: _Ask,
     *,
     after_s: float = -math.inf,
 ) -> Iterator[_Picked]:
-    """The chosen frames that start after ``after_s``, in order. Raises SeekError if the reader gives up."""
+    """The frames asked for that start after ``after_s``, in order. Raises SeekError if the reader gives up."""
     with VideoFile(path) as video:
         reader = open_reader(video)
-        line = reader.timeline
-        ticks = [tick for tick in choose(reader) if line.seconds(tick) > after_s]
-        for tick, frame in reader.frames_at(ticks):
-            if line.seconds(tick) > after_s:
-                yield _Picked(video, line, tick, frame)
+        for tick, frame in ask(reader):
+            if reader.timeline.seconds(tick) > after_s:
+                yield _Picked(video, reader.timeline, tick, frame)
 
 
-def _collect(path: Path, choose: _Choose, transform: Transform | None = None) -> _Stack:
-    """The chosen frames by the quickest reader that can be trusted with this file."""
+def _collect(path: Path, ask: _Ask, transform: Transform | None = None) -> _Stack:
+    """The frames asked for, by the quickest reader that can be trusted with this file."""
     for open_reader in _READERS:
         stack = _Stack(path, transform)
         try:
-            for picked in _read(path, open_reader, choose):
+            for picked in _read(path, open_reader, ask):
                 stack.push(picked)
         except SeekError:
             continue
@@ -147,16 +170,16 @@ def _collect(path: Path, choose: _Choose, transform: Transform | None = None) ->
     raise AssertionError("the last reader never raises SeekError")
 
 
-def _times(sampler: Sampler, start_s: float, end_s: float | None) -> _Choose:
+def _times(sampler: Sampler, start_s: float, end_s: float | None) -> _Ask:
     if not start_s >= 0 or (end_s is not None and not end_s > start_s):
         raise InputError(f"need 0 <= start_s < end_s, got {start_s}, {end_s}")
 
-    def choose(reader: _Reader) -> Sequence[int]:
+    def ask(reader: _Reader) -> _Decoded:
         line = reader.timeline
         stop_s = line.duration_s if end_s is None else min(end_s, line.duration_s)
-        return [line.tick(float(t)) for t in sampler.times(min(start_s, stop_s), stop_s)]
+        return reader.at([line.tick(float(t)) for t in sampler.times(min(start_s, stop_s), stop_s)])
 
-    return choose
+    return ask
 
 
 def _info(picked: _Picked) -> VideoInfo:
@@ -237,12 +260,12 @@ def iter_decode(
     """
     if chunk_frames < 1:
         raise InputError(f"chunk_frames must be at least 1, got {chunk_frames}")
-    choose = _times(sampler, start_s, end_s)
+    ask = _times(sampler, start_s, end_s)
     stack = _Stack(path, transform)
     after_s = -math.inf
     for open_reader in _READERS:
         try:
-            for picked in _read(path, open_reader, choose, after_s=after_s):
+            for picked in _read(path, open_reader, ask, after_s=after_s):
                 after_s = picked.timeline.seconds(picked.tick)
                 stack.push(picked)
                 if len(stack) == chunk_frames:
@@ -265,19 +288,10 @@ def decode_indices(
     rows = [int(index) for index in indices]
     if not rows:
         raise InputError("decode_indices needs at least one index")
-    wanted = sorted(set(rows))
-
-    def choose(reader: _Reader) -> Sequence[int]:
-        shown = reader.shown()
-        if wanted[0] < 0 or wanted[-1] >= len(shown):
-            bad = wanted[0] if wanted[0] < 0 else wanted[-1]
-            raise InputError(f"frame {bad} does not exist: {path_text(path)!r} has {len(shown)} frames")
-        ticks = [shown[index] for index in wanted]
-        if len(set(ticks)) < len(ticks):
-            raise DecodeError(path_text(path), "frames share a timestamp and cannot be told apart by number")
-        return ticks
-
-    return _collect(path, choose, transform).take([wanted.index(row) for row in rows])
+    distinct = sorted(set(rows))
+    return _collect(path, lambda reader: reader.numbered(distinct), transform).take(
+        [distinct.index(row) for row in rows]
+    )
 
 
 def decode_all(
@@ -291,25 +305,24 @@ def decode_all(
             pixels = video.rgb(frame)
             yield (tick - first) * float(video.time_base), pixels if transform is None else transform(pixels)
         if first is None:
-            if video.damage is not None:
-                raise DecodeError(video.path, f"no frame can be decoded ({video.damage})")
-            raise EmptyVideoError(video.path, "it holds no frames")
+            raise _no_frames(video)
 
 
 def probe(path: Path) -> VideoInfo:
     """Facts about a file, from reading its ends and decoding its first frame."""
-    info = _collect(path, lambda reader: [reader.timeline.first]).take().info
+    info = _collect(path, lambda reader: reader.at([reader.timeline.first])).take().info
     assert info is not None, "a stack with frames has the facts"
     return info
 
 
 def count_frames(path: Path) -> int:
     """How many frames there are to decode; reads the whole file."""
-    counts: list[int] = []
+    count = 0
 
-    def choose(reader: _Reader) -> Sequence[int]:
-        counts.append(len(reader.shown()))
-        return [reader.timeline.first]
+    def ask(reader: _Reader) -> _Decoded:
+        nonlocal count
+        count = reader.count()
+        return reader.at([reader.timeline.first])
 
-    _collect(path, choose)
-    return counts[-1]
+    _collect(path, ask)
+    return count

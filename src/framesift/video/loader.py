@@ -6,6 +6,8 @@ not run the caller's main module again. One thread of this process waits for eac
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 import queue
 import socket
@@ -189,7 +191,10 @@ def _receive(connection: Connection) -> Frames | DecodeError:
     if isinstance(reply, DecodeError):
         return reply
     shape, times_s, path, info = reply
-    pixels = np.empty(shape, dtype=np.uint8)
-    if pixels.size:
-        connection.recv_bytes_into(pixels.data.cast("B"))
+    with socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+        _, (memory, *_), _, _ = socket.recv_fds(channel, 1, 1)
+    try:
+        pixels = np.frombuffer(mmap.mmap(memory, math.prod(shape)), dtype=np.uint8).reshape(shape)
+    finally:
+        os.close(memory)  # the mapping stays until the array goes
     return Frames(pixels, times_s, path, info)

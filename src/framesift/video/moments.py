@@ -115,15 +115,15 @@ def _at_most(
 ) -> list[tuple[float, Rows]]:
     """Split one shot into the fewest equal stretches of at most ``max_s``: the start and the rows of each.
 
-    A stretch in which no frame starts is left to the one before it.
+    A stretch in which no frame starts is left to the one before it, at the beginning to the one after it.
     """
     parts = max(1, int(np.ceil((stop_s - start_s) / max_s - 1e-9)))
     length_s = (stop_s - start_s) / parts
     edges = start_s + length_s * np.arange(parts)
     stretch = np.searchsorted(edges, times_s[rows] + 1e-9, side="right") - 1
-    stretch[0] = 0  # the shot begins with its first frame, or before it
     pieces = np.split(rows, np.flatnonzero(np.diff(stretch)) + 1)
-    return [(float(edges[stretch[piece[0] - rows[0]]]), piece) for piece in pieces]
+    starts = [start_s, *(float(edges[stretch[piece[0] - rows[0]]]) for piece in pieces[1:])]
+    return list(zip(starts, pieces, strict=True))
 
 
 def _colour_change(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -1,0 +1,38 @@
+"""Decoders that misbehave, by name of the file; workers import them by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from framesift.video import Frames, decode
+
+
+def misbehave(path: str, sampler: Any, *, transform: Any = None) -> Frames:
+    """Do what the file name says before decoding."""
+    match Path(path).stem:
+        case "exit":
+            os._exit(7)
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "hang":
+            time.sleep(600)
+        case "raise":
+            raise ZeroDivisionError("oops")
+        case "memory":
+            np.ones(64 * 2**30, dtype=np.uint8)
+    return decode(path, sampler, transform=transform)
+
+
+def pid(path: str, sampler: Any, *, transform: Any = None) -> Frames:
+    """The worker's process id, as a time."""
+    return Frames(np.zeros((1, 1, 1, 3), dtype=np.uint8), np.array([float(os.getpid())]), path)
+
+
+def tiny(pixels: np.ndarray) -> np.ndarray:
+    return pixels[:8, :8]
