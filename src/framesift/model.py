@@ -82,7 +82,7 @@ class RetrievalModel(nn.Module):
     ) -> VideoFeatures:
         """Embed the frames of videos (:meth:`.Encoder.encode_video`), then let them inform one another."""
         encoded = self.encoder.encode_video(videos, patches=patches, batch_size=batch_size)
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.temporal(encoded)
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Similarity:

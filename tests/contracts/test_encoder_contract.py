@@ -197,3 +197,9 @@ def test_cuda_equals_cpu(checkpoint: Path, encoder: Encoder, dtype: str) -> None
         (there.encode_video(clips(3)).frame, encoder.encode_video(clips(3)).frame),
     ):
         assert torch.cosine_similarity(a.cpu(), b, dim=-1).min() > 0.999
+
+
+def test_a_head_can_be_trained_on_the_features(encoder: Encoder) -> None:
+    head = torch.nn.Linear(encoder.dim, 1)
+    head(encoder.encode_video(clips(2)).frame).sum().backward()
+    assert head.weight.grad is not None

@@ -323,7 +323,8 @@ class Encoder(nn.Module, ABC):
         self.eval()
         reduced = self.dtype != torch.float32
         try:
-            with torch.inference_mode(), torch.autocast(self.device.type, dtype=self.dtype, enabled=reduced):
+            # no_grad, not inference_mode: a head is trained on these features, and autograd refuses the others
+            with torch.no_grad(), torch.autocast(self.device.type, dtype=self.dtype, enabled=reduced):
                 yield
         finally:
             self.train(training)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +126,15 @@ def test_damaged_files_are_named(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):
         Preprocess.load(path)
+
+
+def test_shrinking_with_pillow_needs_neither_torch_nor_transformers() -> None:
+    code = (
+        "import sys, numpy\n"
+        "from framesift.encoders import Preprocess\n"
+        "x = Preprocess(size=(8, 8), resizer='pil').resize_crop(numpy.zeros((1, 9, 9, 3), numpy.uint8))\n"
+        "assert x.shape == (1, 8, 8, 3)\n"
+        "sys.exit(', '.join({'torch', 'transformers'} & sys.modules.keys()) or 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
