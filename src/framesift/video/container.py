@@ -229,7 +229,8 @@ class VideoFile:
     def rgb(self, frame: VideoFrame, *, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
         """A decoded frame as upright uint8 ``[height, width, 3]``, scaled to ``shape`` if its size differs.
 
-        Streams may change size half-way (browser recordings do); a stack of frames cannot.
+        Streams may change size half-way (browser recordings do); a stack of frames cannot. The result is a
+        view of FFmpeg's memory, not always contiguous: a caller that keeps many copies them together.
         """
         if frame.width * frame.height > MAX_PIXELS:
             raise DecodeError(self.path, f"frames of {frame.width}x{frame.height} are too large")
@@ -239,10 +240,12 @@ class VideoFile:
                 height, width = shape[:2]
                 turned = pixels.shape[:2] != (frame.height, frame.width)
                 pixels = self._upright(frame, *((height, width) if turned else (width, height)))
-            return np.ascontiguousarray(pixels)
+            return pixels
 
     def _upright(self, frame: VideoFrame, width: int, height: int) -> NDArray[np.uint8]:
         picture = self._reformatter.reformat(frame, width, height, "rgb24", threads=1)
-        pixels = cast("NDArray[np.uint8]", picture.to_ndarray())
+        plane = picture.planes[0]
+        lines = np.frombuffer(cast("Any", plane), dtype=np.uint8).reshape(-1, plane.line_size)
+        pixels = lines[:height, : 3 * width].reshape(height, width, 3)
         matrix = cast("Any", frame.side_data).get(SideDataType.DISPLAYMATRIX)
         return pixels if matrix is None else orient(pixels, np.frombuffer(bytes(matrix), dtype=np.int32))

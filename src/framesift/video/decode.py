@@ -126,7 +126,7 @@ def _no_frames(video: VideoFile) -> DecodeError:
 
 _Decoded = Iterator[tuple[int, VideoFrame]]  # each frame with its tick
 _Reader = _ByGop | _Sequential
-_Ask = Callable[[_Reader], _Decoded]
+_Ask = Callable[[_Reader], tuple[int, _Decoded]]  # frames, and how many there can be at most
 _READERS: tuple[Callable[[VideoFile], _Reader], ...] = (
     lambda video: _ByGop(video, skip_unreferenced=True),
     lambda video: _ByGop(video, skip_unreferenced=False),
@@ -138,6 +138,7 @@ _READERS: tuple[Callable[[VideoFile], _Reader], ...] = (
 class _Picked:
     video: VideoFile
     timeline: _Timeline
+    at_most: int  # frames that were asked for
     tick: int
     frame: VideoFrame
 
@@ -152,9 +153,10 @@ def _read(
     """The frames asked for that start after ``after_s``, in order. Raises SeekError if the reader gives up."""
     with VideoFile(path) as video:
         reader = open_reader(video)
-        for tick, frame in ask(reader):
+        at_most, frames = ask(reader)
+        for tick, frame in frames:
             if reader.timeline.seconds(tick) > after_s:
-                yield _Picked(video, reader.timeline, tick, frame)
+                yield _Picked(video, reader.timeline, at_most, tick, frame)
 
 
 def _collect(path: Path, ask: _Ask, transform: Transform | None = None) -> _Stack:
@@ -174,10 +176,11 @@ def _times(sampler: Sampler, start_s: float, end_s: float | None) -> _Ask:
     if not start_s >= 0 or (end_s is not None and not end_s > start_s):
         raise InputError(f"need 0 <= start_s < end_s, got {start_s}, {end_s}")
 
-    def ask(reader: _Reader) -> _Decoded:
+    def ask(reader: _Reader) -> tuple[int, _Decoded]:
         line = reader.timeline
         stop_s = line.duration_s if end_s is None else min(end_s, line.duration_s)
-        return reader.at([line.tick(float(t)) for t in sampler.times(min(start_s, stop_s), stop_s)])
+        ticks = [line.tick(float(t)) for t in sampler.times(min(start_s, stop_s), stop_s)]
+        return len(ticks), reader.at(ticks)
 
     return ask
 
@@ -201,32 +204,41 @@ def _info(picked: _Picked) -> VideoInfo:
 
 
 class _Stack:
-    """Collects frames of one shape with the facts about their file."""
+    """Collects frames of one shape, at most ``limit`` at a time, with the facts about their file."""
 
-    def __init__(self, path: Path, transform: Transform | None) -> None:
+    def __init__(self, path: Path, transform: Transform | None, *, limit: int | None = None) -> None:
         self._path = path_text(path)
         self._transform = transform
+        self._limit = limit
         self._shape: tuple[int, ...] | None = None
-        self._pixels: list[NDArray[np.uint8]] = []
+        self._pixels: NDArray[np.uint8] | None = None
         self._times: list[float] = []
         self._info: VideoInfo | None = None
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return len(self._times)
 
     def push(self, picked: _Picked) -> None:
         pixels = picked.video.rgb(picked.frame, shape=self._shape)
         if self._info is None:
             self._info, self._shape = _info(picked), pixels.shape
-        self._pixels.append(pixels if self._transform is None else self._transform(pixels))
+        if self._transform is not None:
+            pixels = self._transform(np.ascontiguousarray(pixels))
+        if (
+            self._pixels is None
+        ):  # room for all at once: copying frames together later would cost as much as decoding
+            room = picked.at_most if self._limit is None else min(picked.at_most, self._limit)
+            self._pixels = np.empty((room, *pixels.shape), dtype=np.uint8)
+        elif len(self) == len(self._pixels):  # another reader took over and found more
+            self._pixels = np.concatenate([self._pixels, np.empty_like(self._pixels)])
+        self._pixels[len(self._times)] = pixels
         self._times.append(picked.timeline.seconds(picked.tick))
 
-    def take(self, rows: Sequence[int] | None = None) -> Frames:
-        """The frames so far (or these rows of them), which are then forgotten."""
-        pixels = self._pixels if rows is None else [self._pixels[row] for row in rows]
-        times = self._times if rows is None else [self._times[row] for row in rows]
-        frames = Frames(np.stack(pixels), np.array(times), self._path, self._info)
-        self._pixels, self._times = [], []
+    def take(self) -> Frames:
+        """The frames so far, which are then forgotten."""
+        assert self._pixels is not None, "every reader yields a frame or raises"
+        frames = Frames(self._pixels[: len(self._times)], np.array(self._times), self._path, self._info)
+        self._pixels, self._times = None, []
         return frames
 
 
@@ -261,7 +273,7 @@ def iter_decode(
     if chunk_frames < 1:
         raise InputError(f"chunk_frames must be at least 1, got {chunk_frames}")
     ask = _times(sampler, start_s, end_s)
-    stack = _Stack(path, transform)
+    stack = _Stack(path, transform, limit=chunk_frames)
     after_s = -math.inf
     for open_reader in _READERS:
         try:
@@ -289,9 +301,8 @@ def decode_indices(
     if not rows:
         raise InputError("decode_indices needs at least one index")
     distinct = sorted(set(rows))
-    return _collect(path, lambda reader: reader.numbered(distinct), transform).take(
-        [distinct.index(row) for row in rows]
-    )
+    frames = _collect(path, lambda reader: (len(distinct), reader.numbered(distinct)), transform).take()
+    return frames if rows == distinct else frames[[distinct.index(row) for row in rows]]
 
 
 def decode_all(
@@ -302,7 +313,7 @@ def decode_all(
         first: int | None = None
         for tick, frame in video.frames():
             first = tick if first is None else first
-            pixels = video.rgb(frame)
+            pixels = np.ascontiguousarray(video.rgb(frame))
             yield (tick - first) * float(video.time_base), pixels if transform is None else transform(pixels)
         if first is None:
             raise _no_frames(video)
@@ -310,7 +321,7 @@ def decode_all(
 
 def probe(path: Path) -> VideoInfo:
     """Facts about a file, from reading its ends and decoding its first frame."""
-    info = _collect(path, lambda reader: reader.at([reader.timeline.first])).take().info
+    info = _collect(path, lambda reader: (1, reader.at([reader.timeline.first]))).take().info
     assert info is not None, "a stack with frames has the facts"
     return info
 
@@ -319,10 +330,10 @@ def count_frames(path: Path) -> int:
     """How many frames there are to decode; reads the whole file."""
     count = 0
 
-    def ask(reader: _Reader) -> _Decoded:
+    def ask(reader: _Reader) -> tuple[int, _Decoded]:
         nonlocal count
         count = reader.count()
-        return reader.at([reader.timeline.first])
+        return 1, reader.at([reader.timeline.first])
 
     _collect(path, ask)
     return count
