@@ -59,7 +59,7 @@ def fit(
     logit_scale: nn.Parameter | None = None,
     evaluate: Callable[[], Mapping[str, float]] | None = None,
     report: Callable[[str], None] | None = None,
-) -> list[dict[str, float]]:
+) -> list[dict[str, float | int]]:
     """Train the parameters of ``module`` that require gradients; resumes from ``folder`` when it was interrupted.
 
     Args:
@@ -95,7 +95,7 @@ def fit(
     log_path.write_text("".join(json.dumps(entry) + "\n" for entry in log))
     spent = log[-1]["seconds"] if log else 0.0
 
-    def note(entry: dict[str, float]) -> None:
+    def note(entry: dict[str, float | int]) -> None:
         log.append(entry)
         with log_path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
@@ -189,5 +189,5 @@ def _restore(
     return int(state["step"])
 
 
-def _read_log(path: Path) -> list[dict[str, float]]:
+def _read_log(path: Path) -> list[dict[str, float | int]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

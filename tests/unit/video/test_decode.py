@@ -22,6 +22,7 @@ from framesift.video import (
     decode,
     decode_all,
     decode_indices,
+    decoders,
     gops,
     iter_decode,
     probe,
@@ -182,6 +183,13 @@ def test_transform_sees_each_upright_frame(clip: Callable[[str], Path]) -> None:
     np.testing.assert_array_equal(frames.pixels, decode(clip("gop12.mp4"), Uniform()).pixels[:, ::2, ::2])
     assert frames.info is not None
     assert (frames.info.width, frames.info.height) == (96, 64)
+
+
+def test_the_usual_codecs_are_there() -> None:
+    found = decoders()
+    assert found["h264"]
+    assert found["gif"]
+    assert all(isinstance(present, bool) for present in found.values())
 
 
 def test_probe_measures(clip: Callable[[str], Path]) -> None:
