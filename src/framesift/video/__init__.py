@@ -5,6 +5,7 @@ Imports neither torch nor anything above it, so that a decoding process starts q
 
 from __future__ import annotations
 
+from .container import decoders
 from .decode import Transform, count_frames, decode, decode_all, decode_indices, iter_decode, probe
 from .frames import Frames, VideoInfo
 from .loader import load_videos
@@ -33,6 +34,7 @@ __all__ = [
     "decode",
     "decode_all",
     "decode_indices",
+    "decoders",
     "iter_decode",
     "load_videos",
     "probe",

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from ..errors import DecodeError
 
-__all__ = ["MAX_PIXELS", "VideoFile", "orient", "path_text"]
+__all__ = ["MAX_PIXELS", "VideoFile", "decoders", "orient", "path_text"]
 
 MAX_PIXELS = 40_000_000  # a frame of 8K DCI video has 35 million; a forged canvas has billions
 
@@ -49,6 +49,22 @@ _FORMATS = (
 _UNTIMED_CONTAINERS = frozenset({"avi"})
 _FALLBACK_FPS = Fraction(25)  # FFmpeg's own default for streams without any clock
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+_COMMON_CODECS = ("h264", "hevc", "av1", "vp9", "vp8", "mpeg4", "mpeg2video", "mjpeg", "gif")
+
+
+def decoders() -> dict[str, bool]:
+    """Which of the common video codecs the installed PyAV can decode."""
+
+    def known(name: str) -> bool:
+        try:
+            av.Codec(name, "r")
+        except (FFmpegError, ValueError):
+            return False
+        return True
+
+    return {name: known(name) for name in _COMMON_CODECS}
 
 
 def path_text(path: str | os.PathLike[str] | bytes) -> str:

@@ -224,9 +224,7 @@ class _Stack:
             self._info, self._shape = _info(picked), pixels.shape
         if self._transform is not None:
             pixels = self._transform(np.ascontiguousarray(pixels))
-        if (
-            self._pixels is None
-        ):  # room for all at once: copying frames together later would cost as much as decoding
+        if self._pixels is None:  # room for all: stacking frames later would cost as much as decoding them
             room = picked.at_most if self._limit is None else min(picked.at_most, self._limit)
             self._pixels = np.empty((room, *pixels.shape), dtype=np.uint8)
         elif len(self) == len(self._pixels):  # another reader took over and found more

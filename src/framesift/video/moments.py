@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, InputError, ShapeError
 from .frames import Frames
 
-__all__ = ["Moment", "cut", "shots", "whole"]
+__all__ = ["MAX_SHOT_S", "WHOLE_UP_TO_S", "Moment", "cut", "shots", "whole"]
 
 WHOLE_UP_TO_S = 60.0  # design choice: short clips stay whole, as in every benchmark
 MAX_SHOT_S = 10.0  # design choice: a mean over more than this is no longer about one thing

@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 
@@ -32,13 +33,13 @@ _MEMORY_LIMIT_BYTES = (
 def main(descriptor: int) -> None:
     """Serve until the other end closes, then end at once, even in the middle of a file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
-    _limit_memory()
     connection = Connection(descriptor)
     try:
         decoder, sampler, transform = connection.recv()
     except Exception as error:  # unpickling may raise anything that an import raises
         connection.send(f"{type(error).__name__}: {error}")
         return
+    _limit_memory()
     connection.send(None)
     paths: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, paths), daemon=True).start()
@@ -78,9 +79,11 @@ def _listen(connection: Connection, paths: queue.SimpleQueue[str]) -> None:
 
 
 def _limit_memory() -> None:
+    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    limit = in_use + _MEMORY_LIMIT_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or hard > _MEMORY_LIMIT_BYTES:
-        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_LIMIT_BYTES, hard))
+    if hard == resource.RLIM_INFINITY or hard > limit:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 if __name__ == "__main__":
