@@ -1,1 +1,112 @@
-"""framesift: text-video retrieval that attends to the frames a text speaks of."""
+"""framesift: text-video retrieval that attends to the frames a text speaks of.
+
+::
+
+    import framesift as fs
+
+    with fs.Index.create("my.index", model="openai/clip-vit-base-patch32") as index:
+        index.add("videos/")
+        for hit in index.search("a dog runs on the beach"):
+            print(hit, hit.focus_s)
+
+Names are imported when they are first used, so that ``import framesift`` is light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import (
+        DecodeError,
+        FingerprintError,
+        FramesiftError,
+        IndexLockedError,
+        IndexNotFoundError,
+        InputError,
+        UnknownModelError,
+    )
+    from .evaluation import Evaluation, evaluate
+    from .features import TextFeatures, VideoFeatures
+    from .hub import load, save
+    from .index import Index
+    from .matchers import MATCHERS, Matcher, MeanPool, SoftmaxPool, TopK, XPool
+    from .metrics import Metrics, ranks, t2v, v2t
+    from .model import RetrievalModel
+    from .ranking import Hit, MemoryGallery, rank
+    from .similarity import similarity_matrix
+    from .video import Frames, Moment, Rate, Uniform, decode, probe
+
+__all__ = [
+    "MATCHERS",
+    "DecodeError",
+    "Evaluation",
+    "FingerprintError",
+    "Frames",
+    "FramesiftError",
+    "Hit",
+    "Index",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "InputError",
+    "Matcher",
+    "MeanPool",
+    "MemoryGallery",
+    "Metrics",
+    "Moment",
+    "Rate",
+    "RetrievalModel",
+    "SoftmaxPool",
+    "TextFeatures",
+    "TopK",
+    "Uniform",
+    "UnknownModelError",
+    "VideoFeatures",
+    "XPool",
+    "decode",
+    "evaluate",
+    "load",
+    "probe",
+    "rank",
+    "ranks",
+    "save",
+    "similarity_matrix",
+    "t2v",
+    "v2t",
+]
+
+_HOMES = {
+    "errors": (
+        "DecodeError",
+        "FingerprintError",
+        "FramesiftError",
+        "IndexLockedError",
+        "IndexNotFoundError",
+        "InputError",
+        "UnknownModelError",
+    ),
+    "evaluation": ("Evaluation", "evaluate"),
+    "features": ("TextFeatures", "VideoFeatures"),
+    "hub": ("load", "save"),
+    "index": ("Index",),
+    "matchers": ("MATCHERS", "Matcher", "MeanPool", "SoftmaxPool", "TopK", "XPool"),
+    "metrics": ("Metrics", "ranks", "t2v", "v2t"),
+    "model": ("RetrievalModel",),
+    "ranking": ("Hit", "MemoryGallery", "rank"),
+    "similarity": ("similarity_matrix",),
+    "video": ("Frames", "Moment", "Rate", "Uniform", "decode", "probe"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'framesift' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

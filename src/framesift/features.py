@@ -29,7 +29,7 @@ F = TypeVar("F", bound="_Features")  # not typing.Self, which the run-time check
 def unit(x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
     """Scale vectors to length one along the last dimension; a zero vector stays zero."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return x / norm.clamp_min(torch.finfo(x.dtype).tiny)
+    return x / norm.where(norm > 0, 1.0)  # not clamped to something tiny: the gradient there would overflow
 
 
 def masked_mean(

@@ -36,6 +36,7 @@ __all__ = [
 
 ROW_BLOCK = 2048  # rows of features held at once by an exhaustive ranking: 48 MiB at 12 x 512 in fp32
 FEW_TEXTS = 16  # up to so many texts fold the query rather than the gallery (closed-form.md has the costs)
+FOCUS_SHARE = 0.5  # of the largest weight: full width at half maximum, as for any peak
 ADJACENT_S = 1e-3  # moments of one video are cut without gaps; this only absorbs rounding
 
 
@@ -117,6 +118,25 @@ class Hit:
     frame_times_s: tuple[float, ...]
     attention: tuple[float, ...]
 
+    @property
+    def focus_s(self) -> tuple[float, float]:
+        """The stretch that the text attends to most, ``(start_s, end_s)`` within the result.
+
+        The frames around the one with the largest weight whose weights are at least half of it; a frame stands for
+        the time half-way to its neighbours.
+        """
+        peak = max(range(len(self.attention)), key=self.attention.__getitem__)
+        least = FOCUS_SHARE * self.attention[peak]
+        first = last = peak
+        while first > 0 and self.attention[first - 1] >= least:
+            first -= 1
+        while last < len(self.attention) - 1 and self.attention[last + 1] >= least:
+            last += 1
+        times = self.frame_times_s
+        start = self.start_s if first == 0 else (times[first - 1] + times[first]) / 2
+        end = self.end_s if last == len(times) - 1 else (times[last] + times[last + 1]) / 2
+        return start, end
+
     def __repr__(self) -> str:
         return f"<Hit {PurePath(self.video).name} {self.start_s:.1f}-{self.end_s:.1f} s {self.score:.2f}>"
 
@@ -127,6 +147,7 @@ class Hit:
             "video": self.video,
             "start_s": self.start_s,
             "end_s": self.end_s,
+            "focus_s": list(self.focus_s),
             "score": self.score,
             "frame_times_s": list(self.frame_times_s),
             "attention": list(self.attention),

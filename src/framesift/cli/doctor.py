@@ -120,7 +120,8 @@ def _models() -> tuple[str, dict[str, Any]]:
 
 
 def _cache() -> tuple[str, dict[str, Any]]:
-    from ..hub import DEFAULT_MODEL, cache_folder, cached_models
+    from ..hub import DEFAULT_MODEL
+    from ..inventory import cache_folder, cached_models
 
     cached = cached_models()
     offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")

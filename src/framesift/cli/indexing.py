@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import DecodeError, FramesiftError, ModelError, UnknownModelError
+from ..errors import DecodeError, InputError
 from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, talk
 
 if TYPE_CHECKING:
     from ..index import Index
     from ..index.build import Progress
-    from ..model import RetrievalModel
 
 __all__ = ["EXAMPLES", "Moments", "index", "progress_reporter"]
 
 EXAMPLES = """Examples: `framesift index ~/Videos` makes framesift.index in this directory, with CLIP ViT-B/32.
 `framesift index a.mp4 clips/ -i my.index -m openai/clip-vit-large-patch14` uses another place and model.
-`framesift index ~/Videos --prune` also forgets files that are gone. Run it again at any time: known files are skipped."""
+`framesift index ~/Videos --prune` also forgets files that are gone. Run it again any time: known files are skipped."""
 
 
 class Moments(StrEnum):
@@ -115,8 +114,7 @@ def progress_reporter(line: ProgressLine):  # type: ignore[no-untyped-def]
 def _open_or_create(
     path: Path, name: str | None, moments: Moments | None, *, device: str, precision: Precision
 ) -> Index:
-    from ..errors import InputError
-    from ..hub import DEFAULT_MODEL
+    from ..hub import DEFAULT_MODEL, load
     from ..index import Index
     from ..index.schema import META_NAME
 
@@ -130,27 +128,10 @@ def _open_or_create(
         reference = name or kept.info().model
         if reference is None:
             return kept
-        return Index.open(path, model=_load(reference, device=device, precision=precision))
-    try:
-        model = _load(name or DEFAULT_MODEL, device=device, precision=precision)
-    except UnknownModelError as error:
-        if name is not None:
-            raise
-        raise UnknownModelError(
-            f"{error}. Without --model, {DEFAULT_MODEL} is used, from the hub or its cache. Offline, give "
-            "--model DIR (a directory with CLIP or SigLIP weights), or try: framesift demo"
-        ) from None
+        return Index.open(path, model=load(reference, device=device, dtype=precision.value))
+    if name is None:
+        talk(f"note: no --model given; using {DEFAULT_MODEL} with softmax pooling, which needs no training")
+    model = load(name or DEFAULT_MODEL, device=device, dtype=precision.value)
     if model.name.startswith("storyboard-"):
         talk(f"note: {model.name} only knows drawn shapes; for other videos use a CLIP or SigLIP model")
     return Index.create(path, model=model, moments=(moments or Moments.auto).value)
-
-
-def _load(reference: str, *, device: str, precision: Precision) -> RetrievalModel:
-    from ..hub import load
-
-    try:
-        return load(reference, device=device, dtype=precision.value)
-    except ModelError:
-        raise
-    except FramesiftError as error:
-        raise type(error)(str(error)) from None

@@ -11,8 +11,9 @@ from .output import JSON_OPTION, emit_json, format_bytes, say, talk
 
 __all__ = ["EXAMPLES", "app"]
 
-EXAMPLES = """Examples: `framesift models` lists what can be used here without a network. `framesift models show storyboard-xpool` prints a
-model's card. `framesift models import xpool.pth --output xpool-msrvtt --tokenizer DIR` converts a published checkpoint."""
+EXAMPLES = """Examples: `framesift models` lists what can be used here without a network.
+`framesift models show storyboard-xpool` prints a model's card.
+`framesift models import model_best.pth --output xpool-9k --tokenizer DIR` converts a published checkpoint."""
 
 app = typer.Typer(
     help="List, describe and import models.", rich_markup_mode=None, invoke_without_command=True
@@ -28,7 +29,8 @@ def _default(context: typer.Context, as_json: bool = JSON_OPTION) -> None:
 @app.command("list", epilog="Example: framesift models list --json")
 def list_models(as_json: bool = JSON_OPTION) -> None:
     """List the bundled models, and the dual encoders in the Hugging Face cache."""
-    from ..hub import DEFAULT_MODEL, MODELS, cached_models, describe
+    from ..hub import DEFAULT_MODEL, MODELS
+    from ..inventory import cached_models, describe
 
     bundled = [describe(name) for name in MODELS]
     cached = cached_models()
@@ -54,7 +56,7 @@ def show(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Describe a model: its parts, its sizes and its card."""
-    from ..hub import describe
+    from ..inventory import describe
 
     entry = describe(name)
     if as_json:
@@ -84,8 +86,9 @@ def import_model(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Convert a published checkpoint to a model directory."""
-    from ..hub import describe, save
+    from ..hub import save
     from ..imports import import_checkpoint
+    from ..inventory import describe
 
     if output.exists() and any(output.iterdir()):
         raise InputError(f"{str(output)!r} is not empty; choose another directory for --output")

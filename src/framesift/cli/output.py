@@ -89,7 +89,8 @@ def format_hit(hit: Hit, *, name: str | None = None) -> str:
     """One line of a search result: place, score, time span, where the text looked, attention, file (or ``name``)."""
     span = f"{format_time(hit.start_s)}-{format_time(hit.end_s)}"
     looked = "-".join(map(format_time, hit.focus_s))
-    return f"{hit.rank:3d}  {hit.score:6.3f}  {span:>17}  {looked:>15}  {attention_bar(hit.attention)}  {name or hit.video}"
+    bar = attention_bar(hit.attention)
+    return f"{hit.rank:3d}  {hit.score:6.3f}  {span:>17}  {looked:>15}  {bar}  {name or hit.video}"
 
 
 HIT_HEADER = f"{'':3}  {'score':>6}  {'moment':>17}  {'text attends':>15}  frames, and video"

@@ -98,7 +98,10 @@ def plot_hits(query: str, hits: Sequence[Hit], frames: Sequence[np.ndarray], pat
                 spine.set_linewidth(2.2 if strong else 0.6)
             if column == 0:
                 start, end = hit.focus_s
-                label = f"{hit.rank}.  {Path(hit.video).name}   score {hit.score:.2f}   text attends to {start:.1f}-{end:.1f} s"
+                file = Path(hit.video).name
+                label = (
+                    f"{hit.rank}.  {file}   score {hit.score:.2f}   text attends to {start:.1f}-{end:.1f} s"
+                )
                 axes.set_title(label, loc="left", fontsize=9, color=INK)
             bars = figure.add_subplot(grid[2 * row + 1, column])
             bars.bar([0], [weight], color=ACCENT if strong else "#9aa5b1", width=0.8)

@@ -18,23 +18,20 @@ import torch
 from torch import Tensor, nn
 
 from ..config import load_toml
-from ..encoders import Encoder, load_encoder
+from ..encoders import load_encoder
 from ..encoders.scratch import ClipSizes, create_clip
+from ..evaluation.storyboard import encode_storyboards
 from ..features import TextFeatures, VideoFeatures, unit
-from ..matchers import Matcher, MeanPool, SoftmaxPool, XPool
-from ..matchers.softmax_pool import SoftmaxPoolConfig
-from ..matchers.xpool import XPoolConfig
+from ..matchers import Matcher, MeanPool, SoftmaxPool, SoftmaxPoolConfig, XPool, XPoolConfig
 from ..metrics import t2v
 from ..similarity import similarity_matrix
-from ..storyboard import Slice, Storyboard, captions, render_frame, standard, storyboards
-from ..video.frames import Frames
+from ..storyboard import Slice, captions, standard, storyboards
 from .fit import FitConfig, fit
 from .losses import symmetric_contrastive
 from .storyboard_frames import FrameBatch, frame_batches
 
-__all__ = ["ClipRecipe", "XPoolRecipe", "frames_of", "train_clip", "train_xpool"]
+__all__ = ["ClipRecipe", "XPoolRecipe", "train_clip", "train_xpool"]
 
-NUM_FRAMES = 12
 TEXT_BUCKETS = 4
 """Texts of a batch go through the tower in this many groups of like length: less padding, the same loss."""
 
@@ -72,28 +69,6 @@ class XPoolRecipe:
     validation_videos: int = 500
 
 
-def frames_of(video: Storyboard, num_frames: int = NUM_FRAMES) -> Frames:
-    """The frames that uniform sampling takes from the video's file, rendered without the file."""
-    times = (np.arange(num_frames) + 0.5) * video.duration_s / num_frames
-    numbers = np.minimum((times * video.num_frames / video.duration_s).astype(int), video.num_frames - 1)
-    pixels = np.stack([render_frame(video, int(number)) for number in numbers])
-    return Frames(pixels=pixels, times_s=times, path=f"storyboard:{video.seed}")
-
-
-def encode_videos(encoder: Encoder, videos: Iterable[Storyboard], *, chunk: int = 32) -> VideoFeatures:
-    """Frame embeddings of videos, rendered and encoded ``chunk`` at a time."""
-    parts: list[VideoFeatures] = []
-    waiting: list[Frames] = []
-    for video in videos:
-        waiting.append(frames_of(video))
-        if len(waiting) == chunk:
-            parts.append(encoder.encode_video(waiting))
-            waiting = []
-    if waiting:
-        parts.append(encoder.encode_video(waiting))
-    return VideoFeatures.cat(parts)
-
-
 def recall(matcher: Matcher, text: TextFeatures, video: VideoFeatures, gallery: Slice) -> float:
     """t2v R@1 on a gallery, in percent."""
     return t2v(similarity_matrix(matcher, text, video), torch.from_numpy(gallery.relevance)).recall_at[1]
@@ -128,7 +103,7 @@ def train_clip(recipe: ClipRecipe, folder: Path, *, report: Callable[[str], None
         return torch.stack(losses).mean()
 
     def evaluate() -> dict[str, float]:
-        text, video = encoder.encode_text(gallery.texts), encode_videos(encoder, gallery.videos)
+        text, video = encoder.encode_text(gallery.texts), encode_storyboards(encoder, gallery.videos)
         soft = SoftmaxPool(SoftmaxPoolConfig(temperature=0.02))
         return {
             "val_r1_mean_pool": recall(MeanPool(), text, video, gallery),
@@ -168,14 +143,14 @@ def train_xpool(recipe: XPoolRecipe, folder: Path, *, report: Callable[[str], No
         report(f"encoding {len(videos)} training videos")
         texts = [[caption.text for caption in captions(video)] for video in videos]
         flat = encoder.encode_text([text for own in texts for text in own]).sentence
-        frame = encode_videos(encoder, videos).frame
+        frame = encode_storyboards(encoder, videos).frame
         torch.save({"text": flat, "counts": torch.tensor([len(own) for own in texts]), "frame": frame}, cache)
     features = torch.load(cache, weights_only=True)
     text, frame = features["text"], features["frame"]
     ends = features["counts"].cumsum(0)
     starts = ends - features["counts"]
     gallery = standard(recipe.validation_videos, split="val")
-    val_text, val_video = encoder.encode_text(gallery.texts), encode_videos(encoder, gallery.videos)
+    val_text, val_video = encoder.encode_text(gallery.texts), encode_storyboards(encoder, gallery.videos)
 
     torch.manual_seed(recipe.fit.seed)
     matcher = XPool(recipe.matcher)

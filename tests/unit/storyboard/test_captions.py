@@ -43,7 +43,10 @@ def test_order_matters() -> None:
             backwards = replace(video, scenes=tuple(reversed(video.scenes)))
             first, second = caption.claims
             either = any(first.holds(s) and second.holds(s) for s in video.scenes)
-            twice = sum(first.holds(s) for s in video.scenes) > 1 or sum(second.holds(s) for s in video.scenes) > 1
+            twice = (
+                sum(first.holds(s) for s in video.scenes) > 1
+                or sum(second.holds(s) for s in video.scenes) > 1
+            )
             if not either and not twice:
                 assert not holds(caption, backwards)
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from framesift.errors import InputError
-from framesift.storyboard import FPS, SIZE_PX, draw_storyboard, render_frame, render_frames, storyboards, write_split
+from framesift.storyboard import (
+    FPS,
+    SIZE_PX,
+    draw_storyboard,
+    render_frame,
+    render_frames,
+    storyboards,
+    write_split,
+)
 from framesift.storyboard.scenes import COLORS
 
 

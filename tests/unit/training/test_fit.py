@@ -8,14 +8,18 @@ from torch import Tensor, nn
 from framesift.errors import CheckpointError
 from framesift.training.fit import FitConfig, fit
 
-CONFIG = FitConfig(steps=30, batch_size=8, lr=1e-2, warmup_steps=3, log_every=10, evaluate_every=15, checkpoint_s=0.0)
+CONFIG = FitConfig(
+    steps=30, batch_size=8, lr=1e-2, warmup_steps=3, log_every=10, evaluate_every=15, checkpoint_s=0.0
+)
 
 
 class Interrupted(Exception):
     pass
 
 
-def run(folder: Path, *, stop_at: int | None = None, config: FitConfig = CONFIG) -> tuple[nn.Module, list[int]]:
+def run(
+    folder: Path, *, stop_at: int | None = None, config: FitConfig = CONFIG
+) -> tuple[nn.Module, list[int]]:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0), nn.Linear(4, 1))
     seen: list[int] = []
@@ -46,7 +50,12 @@ def test_a_resumed_run_equals_an_undisturbed_one(tmp_path: Path) -> None:
 
 
 def test_it_learns_and_writes_the_log(tmp_path: Path) -> None:
-    run(tmp_path, config=FitConfig(steps=300, batch_size=32, lr=3e-2, warmup_steps=10, log_every=50, evaluate_every=150))
+    run(
+        tmp_path,
+        config=FitConfig(
+            steps=300, batch_size=32, lr=3e-2, warmup_steps=10, log_every=50, evaluate_every=150
+        ),
+    )
     import json
 
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -72,5 +81,12 @@ def test_the_logit_scale_is_clipped(tmp_path: Path) -> None:
     scale = nn.Parameter(torch.tensor(4.6))
     module = nn.ParameterDict({"scale": scale})
     config = FitConfig(steps=20, batch_size=1, lr=1e-1, warmup_steps=0, weight_decay=0.0)
-    fit(module, lambda first: range(first, 20), lambda _: -scale, config=config, folder=tmp_path, logit_scale=scale)
+    fit(
+        module,
+        lambda first: range(first, 20),
+        lambda _: -scale,
+        config=config,
+        folder=tmp_path,
+        logit_scale=scale,
+    )
     assert scale.item() == pytest.approx(4.605170, abs=1e-5)

@@ -1,0 +1,214 @@
+"""Measure the bundled models on Storyboard: ``python -m framesift.evaluation.storyboard --output results``.
+
+Writes ``storyboard-standard.json`` (1,000 real mp4 files, indexed and read back) and ``storyboard-diversity.json``
+(foreign scenes in every video, the protocol of X-Pool's Figure 4) with its plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..encoders import Encoder
+from ..features import VideoFeatures
+from ..hub import load
+from ..matchers import Matcher, MeanPool, SoftmaxPool, SoftmaxPoolConfig, TopK
+from ..metrics import ranks, summarise
+from ..similarity import similarity_matrix
+from ..storyboard import FPS, Storyboard, content_hash, diversity, render_frame, standard, write_split
+from ..video import Frames, Uniform, load_videos
+from .evaluate import evaluate_similarity
+from .plots import plot_diversity
+
+__all__ = ["bootstrap_interval", "encode_storyboards", "frames_of", "measure_diversity", "measure_standard"]
+
+MODEL = "storyboard-xpool"
+CHUNK = 32
+BOOTSTRAP_DRAWS = 2000
+
+
+def frames_of(video: Storyboard, num_frames: int = 12) -> Frames:
+    """The frames that uniform sampling takes from the video's file, rendered without the file."""
+    times = Uniform(num_frames=num_frames).times(0.0, video.duration_s)
+    # The frame on display at a time; a time that is exactly a frame's start may be a hair early in floating point.
+    numbers = np.unique(np.minimum(np.floor(times * FPS + 1e-6).astype(int), video.num_frames - 1))
+    pixels = np.stack([render_frame(video, int(number)) for number in numbers])
+    return Frames(pixels=pixels, times_s=numbers / FPS, path=f"storyboard:{video.seed}")
+
+
+def encode_storyboards(encoder: Encoder, videos: Iterable[Storyboard]) -> VideoFeatures:
+    """Frame embeddings of videos, rendered and encoded a few at a time."""
+    return _encode(encoder, (frames_of(video) for video in videos))
+
+
+def bootstrap_interval(hits: Tensor, *, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of the mean of 0/1 values over resampled queries, in percent."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(len(hits), (BOOTSTRAP_DRAWS, len(hits)), generator=generator)
+    means = hits.double()[rows].mean(dim=1) * 100
+    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return low, high
+
+
+def measure_standard(count: int, folder: Path) -> dict[str, Any]:
+    """Every matcher on the ``standard`` slice, through real mp4 files in ``folder``."""
+    model = load(MODEL, device="cpu")
+    gallery = standard(count)
+    paths = write_split(gallery.videos, folder)
+    decoded = load_videos(paths, Uniform(num_frames=model.num_frames), workers=os.cpu_count() or 1)
+
+    def good() -> Iterable[Frames]:
+        for frames in decoded:
+            if not isinstance(frames, Frames):
+                raise frames
+            yield frames
+
+    video = _encode(model.encoder, good())
+    text = model.encode_text(gallery.texts)
+    relevance = torch.from_numpy(gallery.relevance)
+    rows: dict[str, Any] = {}
+    by_scenes: dict[str, dict[str, float]] = {}
+    scenes = torch.tensor([len(board.scenes) for board in gallery.videos])
+    for name, matcher in _matchers(model.matcher).items():
+        similarity = similarity_matrix(matcher, text, video)
+        rows[name] = evaluate_similarity(similarity, relevance=relevance).to_dict()
+        first = ranks(similarity, relevance) <= 1
+        rows[name]["t2v"]["r1_interval"] = bootstrap_interval(first)
+        by_scenes[name] = {
+            str(n): 100 * float(first[scenes == n].double().mean()) for n in scenes.unique().tolist()
+        }
+    return {
+        "slice": gallery.name,
+        "videos": count,
+        "content_hash": content_hash(gallery.videos),
+        "texts_with_several_answers": int((relevance.sum(dim=1) > 1).sum()),
+        "matchers": rows,
+        "t2v_r1_by_number_of_scenes": by_scenes,
+        "videos_by_number_of_scenes": {str(n): int((scenes == n).sum()) for n in scenes.unique().tolist()},
+    }
+
+
+def measure_diversity(count: int, most: int, *, source: str) -> dict[str, Any]:
+    """Median rank and R@1 of every matcher with 0 to ``most`` foreign scenes in every video."""
+    model = load(MODEL, device="cpu")
+    base = standard(count)
+    text = model.encode_text(base.texts)
+    rows: dict[str, dict[int, dict[str, float]]] = {name: {} for name in _matchers(model.matcher)}
+    answers: dict[int, int] = {}
+    for foreign in range(most + 1):
+        gallery = diversity(base, foreign, source=source)
+        video = encode_storyboards(model.encoder, gallery.videos)
+        relevance = torch.from_numpy(gallery.relevance)
+        answers[foreign] = int((relevance.sum(dim=1) > 1).sum())
+        for name, matcher in _matchers(model.matcher).items():
+            found = ranks(similarity_matrix(matcher, text, video), relevance)
+            metrics = summarise(found, ties="pessimistic", direction="t2v")
+            low, high = bootstrap_interval(found <= 1)
+            rows[name][foreign] = {
+                "median_rank": metrics.median_rank,
+                "mean_rank": metrics.mean_rank,
+                "r1": metrics.recall_at[1],
+                "r5": metrics.recall_at[5],
+                "r1_low": low,
+                "r1_high": high,
+            }
+    return {
+        "videos": count,
+        "source_of_foreign_scenes": source,
+        "texts_with_several_answers": answers,
+        "matchers": rows,
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """How a result was made: code, versions, machine, time."""
+    root = Path(__file__).resolve().parents[3]
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)
+        except (OSError, subprocess.CalledProcessError):
+            return "unknown"
+        return done.stdout.strip()
+
+    return {
+        "commit": git("rev-parse", "HEAD"),
+        "changed_since": bool(git("status", "--porcelain", "--untracked-files=no", "--", "src")),
+        "framesift": version("framesift"),
+        "torch": version("torch"),
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def write_result(path: Path, result: Mapping[str, Any], *, seconds: float) -> None:
+    """One JSON file for one run, with where it came from."""
+    document = {**result, "model": MODEL, "seconds": round(seconds, 1), "provenance": provenance()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _matchers(trained: Matcher) -> dict[str, Matcher]:
+    return {
+        "mean-pool": MeanPool(),
+        "top-k (k = 3)": TopK(),
+        "softmax-pool (T = 0.01)": SoftmaxPool(SoftmaxPoolConfig(temperature=0.01)),
+        "X-Pool": trained,
+    }
+
+
+def _encode(encoder: Encoder, clips: Iterable[Frames]) -> VideoFeatures:
+    parts: list[VideoFeatures] = []
+    waiting: list[Frames] = []
+    for frames in clips:
+        waiting.append(frames)
+        if len(waiting) == CHUNK:
+            parts.append(encoder.encode_video(waiting))
+            waiting = []
+    if waiting:
+        parts.append(encoder.encode_video(waiting))
+    return VideoFeatures.cat(parts)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("results"))
+    parser.add_argument("--videos", type=int, default=1000)
+    parser.add_argument("--foreign", type=int, default=8)
+    options = parser.parse_args(arguments)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        result = measure_standard(options.videos, Path(folder))
+    write_result(options.output / "storyboard-standard.json", result, seconds=time.monotonic() - started)
+    print(json.dumps(result["matchers"], indent=1), file=sys.stderr)
+    started = time.monotonic()
+    curves = {
+        source: measure_diversity(options.videos, options.foreign, source=source)
+        for source in ("pool", "gallery")
+    }
+    write_result(options.output / "storyboard-diversity.json", curves, seconds=time.monotonic() - started)
+    plot_diversity(
+        curves["pool"]["matchers"],
+        options.output / "storyboard-diversity.png",
+        title=f"Storyboard diversity-n: foreign scenes in each of {options.videos} videos, 12 frames each",
+    )
+
+
+if __name__ == "__main__":
+    main()
