@@ -14,10 +14,10 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from framesift.matchers import SoftmaxPool, SoftmaxPoolConfig
-from framesift.matchers.base import Matcher
 
 from framesift.features import TextFeatures, VideoFeatures
+from framesift.matchers import SoftmaxPool, SoftmaxPoolConfig
+from framesift.matchers.base import Matcher
 from framesift.video.frames import Frames
 
 __all__ = ["COLOURS", "ColourEncoder", "ColourModel", "write_clip"]

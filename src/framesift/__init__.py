@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .features import TextFeatures, VideoFeatures
     from .hub import load, save
     from .index import Index
-    from .matchers import MATCHERS, Matcher, MeanPool, SoftmaxPool, TopK, XPool
+    from .matchers import MATCHERS, Matcher, MeanPool, SoftmaxPool, TopK, XPool, XPoolConfig
     from .metrics import Metrics, ranks, t2v, v2t
     from .model import RetrievalModel
     from .ranking import Hit, MemoryGallery, rank
@@ -64,6 +64,7 @@ __all__ = [
     "UnknownModelError",
     "VideoFeatures",
     "XPool",
+    "XPoolConfig",
     "decode",
     "evaluate",
     "load",
@@ -90,7 +91,7 @@ _HOMES = {
     "features": ("TextFeatures", "VideoFeatures"),
     "hub": ("load", "save"),
     "index": ("Index",),
-    "matchers": ("MATCHERS", "Matcher", "MeanPool", "SoftmaxPool", "TopK", "XPool"),
+    "matchers": ("MATCHERS", "Matcher", "MeanPool", "SoftmaxPool", "TopK", "XPool", "XPoolConfig"),
     "metrics": ("Metrics", "ranks", "t2v", "v2t"),
     "model": ("RetrievalModel",),
     "ranking": ("Hit", "MemoryGallery", "rank"),

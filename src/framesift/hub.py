@@ -33,7 +33,7 @@ from .model import LOGIT_SCALE_MAX, RetrievalModel
 from .rerankers import RERANKERS
 from .temporal import TEMPORALS, Identity
 
-__all__ = ["DEFAULT_MODEL", "MODELS", "load", "save"]
+__all__ = ["DEFAULT_MODEL", "MODELS", "find", "load", "save"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -98,7 +98,7 @@ def load(
         CheckpointError: a file is missing or damaged.
         InputError: no such device, type or matcher.
     """
-    directory = _find(name_or_path, revision=revision, local_files_only=local_files_only)
+    directory = find(name_or_path, revision=revision, local_files_only=local_files_only)
     if (directory / LAYOUT_FILE).is_file():
         model = _load_ours(directory, resize=resize, local_files_only=local_files_only)
     elif (directory / "config.json").is_file():
@@ -159,8 +159,12 @@ def save(
     write_state(_head(model), directory / HEAD_FILE)
 
 
-def _find(name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
-    """The directory of a model: bundled, on disk, or a snapshot of the hub."""
+def find(name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
+    """The directory of a model: bundled, on disk, or a snapshot of the hub.
+
+    Raises:
+        UnknownModelError: no such name, directory or hub id, or it cannot be downloaded.
+    """
     if str(name) in MODELS:
         return MODELS[str(name)]
     try:
@@ -212,7 +216,7 @@ def _load_encoder(directory: Path, layout: _Layout, *, resize: str | None, local
             path = str(directory / LAYOUT_FILE)
             raise CheckpointError(f"{path!r}: encoder is {layout.encoder}, expected a 'path' or a 'from'")
     try:
-        source = _find(other, local_files_only=local_files_only)
+        source = find(other, local_files_only=local_files_only)
         shared = source / "encoder" if (source / LAYOUT_FILE).is_file() else source
         return load_encoder(shared, device="cpu", resize=resizer)
     except ModelError as error:

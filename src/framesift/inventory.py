@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .encoders import ENCODERS
-from .hub import load
+from .hub import find, load
 
 __all__ = ["cache_folder", "cached_models", "describe"]
 
@@ -40,7 +40,7 @@ def describe(name: str | Path) -> dict[str, Any]:
         UnknownModelError, CheckpointError: as for :func:`framesift.load`.
     """
     model = load(name, device="cpu")
-    directory = Path(model.reference or "")
+    directory = find(name)
     card = directory / "README.md"
     return {
         "name": model.name,

@@ -33,7 +33,8 @@ Ties: TypeAlias = Literal["pessimistic", "mean", "optimistic", "clip4clip", "xpo
 """Where a relevant video stands among others of exactly the same similarity.
 
 ``pessimistic``: behind them. ``mean``: in their middle. ``optimistic``: before them. ``clip4clip``: at each of their
-places, so that a tied text counts several times (CLIP4Clip, X-CLIP, TS2-Net). ``xpool``: in column order.
+places, so that a tied text counts several times (CLIP4Clip, X-CLIP, TS2-Net). ``xpool``: where ``torch.argsort`` leaves
+them, which no rule covers and another processor may do otherwise (X-Pool; CLIP4Clip with several captions).
 """
 
 RECALL_AT = (1, 5, 10, 50)
@@ -162,23 +163,20 @@ def ranks(
 
 
 def _ranks(similarity: Tensor, relevance: Tensor, ties: str) -> Tensor:
+    if ties == "xpool":
+        order = similarity.argsort(dim=1, descending=True)
+        return (relevance.gather(1, order).int().argmax(dim=1) + 1).double()  # the first relevant place
     best = similarity.masked_fill(~relevance, -torch.inf).amax(dim=1, keepdim=True)
-    greater = (similarity > best).sum(dim=1)  # none of them is relevant
+    first = (similarity > best).sum(dim=1) + 1
     equal = similarity == best
-    rivals = (equal & ~relevance).sum(dim=1)
     if ties == "clip4clip":
         tied = equal.sum(dim=1)
-        first = (greater + 1).repeat_interleave(tied)
-        place = torch.arange(len(first), device=first.device) - (tied.cumsum(0) - tied).repeat_interleave(
+        place = torch.arange(int(tied.sum()), device=tied.device) - (tied.cumsum(0) - tied).repeat_interleave(
             tied
         )
-        return (first + place).double()
-    if ties == "xpool":
-        earlier = (equal & relevance).int().argmax(dim=1, keepdim=True)  # the first relevant one
-        column = torch.arange(similarity.shape[1], device=similarity.device)
-        return (1 + greater + (equal & (column < earlier)).sum(dim=1)).double()
+        return (first.repeat_interleave(tied) + place).double()
     share = {"pessimistic": 1.0, "mean": 0.5, "optimistic": 0.0}[ties]
-    return 1 + greater.double() + share * rivals.double()
+    return first + share * (equal & ~relevance).sum(dim=1).double()
 
 
 def summarise(

@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
-from framesift.matchers import MATCHERS
-from framesift.matchers.xpool import XPool, XPoolConfig
-from framesift.similarity import similarity_matrix
 
 from framesift.features import TextFeatures, VideoFeatures, masked_mean
 from framesift.index.gallery import LanceGallery
 from framesift.index.schema import IndexMeta, VideoRecord, moments_schema
 from framesift.index.store import Store
+from framesift.matchers import MATCHERS
+from framesift.matchers.xpool import XPool, XPoolConfig
 from framesift.ranking import Gallery, MemoryGallery, rank
+from framesift.similarity import similarity_matrix
 
 VIDEOS, FRAMES, DIM = 40, 5, 16
 Fill = Callable[[VideoFeatures], Gallery]

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from framesift.matchers import MeanPool, SoftmaxPool, XPool
-from framesift.matchers.xpool import XPoolConfig
-from framesift.temporal import Identity
 from safetensors.torch import load_file, save_file
 
 from framesift import hub
 from framesift.encoders import load_encoder
 from framesift.errors import CheckpointError, ConfigError, UnknownModelError
+from framesift.matchers import MeanPool, SoftmaxPool, XPool
+from framesift.matchers.xpool import XPoolConfig
 from framesift.model import RetrievalModel
+from framesift.temporal import Identity
 from tiny_models import tiny_clip, tiny_siglip
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from framesift.matchers import SoftmaxPool, XPool
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
@@ -17,6 +16,7 @@ from framesift.encoders import load_encoder
 from framesift.encoders.openai import from_openai_names
 from framesift.errors import CheckpointError, InputError
 from framesift.imports import import_checkpoint, import_state
+from framesift.matchers import SoftmaxPool, XPool
 from tiny_models import tiny_clip
 
 DIM = 32

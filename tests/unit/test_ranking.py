@@ -6,13 +6,13 @@ import random
 
 import pytest
 import torch
-from framesift.matchers import MeanPool, TopK
-from framesift.rerankers.base import Reranker
-from framesift.similarity import similarity_matrix
 
 from framesift.errors import InputError, ShapeError
 from framesift.features import TextFeatures, VideoFeatures
+from framesift.matchers import MeanPool, TopK
 from framesift.ranking import FEW_TEXTS, Hit, MemoryGallery, exact_candidates, merge_adjacent, rank
+from framesift.rerankers.base import Reranker
+from framesift.similarity import similarity_matrix
 
 DIM = 6
 
@@ -165,7 +165,32 @@ def test_hit_prints_and_serialises() -> None:
         "video": "/v/dog.mp4",
         "start_s": 3.0,
         "end_s": 7.5,
+        "focus_s": [3.0, 7.5],
         "score": 0.412,
         "frame_times_s": [3.5],
         "attention": [1.0],
     }
+
+
+@pytest.mark.parametrize(
+    ("attention", "focus"),
+    [
+        ((0.1, 0.2, 0.4, 0.3), (2.0, 8.0)),  # the peak and what is at least half of it
+        ((0.7, 0.1, 0.1, 0.1), (0.0, 2.0)),
+        ((0.45, 0.05, 0.05, 0.45), (0.0, 2.0)),  # of two equal peaks the first
+        ((0.25, 0.25, 0.25, 0.25), (0.0, 8.0)),
+    ],
+)
+def test_focus_is_the_stretch_around_the_largest_weight(
+    attention: tuple[float, ...], focus: tuple[float, float]
+) -> None:
+    hit = Hit(
+        rank=1,
+        video="a.mp4",
+        start_s=0.0,
+        end_s=8.0,
+        score=0.1,
+        frame_times_s=(1.0, 3.0, 5.0, 7.0),
+        attention=attention,
+    )
+    assert hit.focus_s == focus

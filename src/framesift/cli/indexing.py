@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, talk
 
 if TYPE_CHECKING:
     from ..index import Index
-    from ..index.build import Progress
+    from ..index.build import BuildReport, Progress
 
 __all__ = ["EXAMPLES", "Moments", "index", "progress_reporter"]
 
@@ -87,21 +88,18 @@ def index(
         raise typer.Exit(DecodeError.exit_code)
 
 
-def _rest(report: object, pruned: list[str]) -> list[tuple[str, int]]:
-    from ..index.build import BuildReport
-
-    assert isinstance(report, BuildReport)
+def _rest(report: BuildReport, pruned: list[str]) -> list[tuple[str, int]]:
     return [
         ("replaced", report.replaced),
         ("moved", report.moved),
-        ("known already", report.skipped),
+        ("known already", report.skipped - report.known_failures),
         ("known to be unreadable", report.known_failures),
         ("forgotten", len(pruned)),
         ("unreadable", len(report.failed)),
     ]
 
 
-def progress_reporter(line: ProgressLine):  # type: ignore[no-untyped-def]
+def progress_reporter(line: ProgressLine) -> Callable[[Progress], None]:
     """A callback for :meth:`framesift.Index.add` that draws on ``line``."""
 
     def update(progress: Progress) -> None:
@@ -131,7 +129,8 @@ def _open_or_create(
         return Index.open(path, model=load(reference, device=device, dtype=precision.value))
     if name is None:
         talk(f"note: no --model given; using {DEFAULT_MODEL} with softmax pooling, which needs no training")
-    model = load(name or DEFAULT_MODEL, device=device, dtype=precision.value)
+    reference = name or DEFAULT_MODEL
+    model = load(reference, device=device, dtype=precision.value)
     if model.name.startswith("storyboard-"):
         talk(f"note: {model.name} only knows drawn shapes; for other videos use a CLIP or SigLIP model")
-    return Index.create(path, model=model, moments=(moments or Moments.auto).value)
+    return Index.create(path, model=model, moments=(moments or Moments.auto).value, reference=reference)

@@ -97,7 +97,7 @@ def log_sum_exp(x: Float[Tensor, "row column"], *, scale: float) -> Float[Tensor
     dtype = torch.promote_types(x.dtype, torch.float32)
     total = x.new_full((x.shape[1],), -torch.inf, dtype=dtype)
     for block in x.split(ROW_BLOCK):
-        total = torch.logaddexp(total, (block.to(dtype) * scale).logsumexp(dim=0))
+        total = torch.logaddexp(total, block.to(dtype).mul(scale).logsumexp(dim=0))
     return total
 
 
@@ -116,7 +116,7 @@ def _softmax(x: Tensor, *, temperature: float, dual: bool) -> Tensor:
     total = log_sum_exp(x, scale=temperature)
     result = torch.empty(x.shape, dtype=total.dtype, device=x.device)
     for source, target in zip(x.split(ROW_BLOCK), result.split(ROW_BLOCK), strict=True):
-        torch.sub(source * temperature, total, out=target).exp_()
+        torch.mul(source.to(target.dtype), temperature, out=target).sub_(total).exp_()
         if dual:
             target.mul_(source)
     return result

@@ -39,9 +39,9 @@ from .xpool import XPool
 
 __all__ = ["FoldedGallery", "FoldedQueries"]
 
-TEXT_BLOCK = 256
-BLOCK_ELEMENTS = 1 << 19
-"""Elements of the largest temporary of a block of pairs: 2 MiB in float32, so that a block stays in cache."""
+TEXT_BLOCK = 512
+BLOCK_ELEMENTS = 1 << 20
+"""Elements of the largest temporary of a block of pairs: 4 MiB in float32, so that a block stays in cache."""
 FOLD_BLOCK = 64
 """Videos whose keys, values and Gram matrices are made at once."""
 CANDIDATE_BLOCK = 256
