@@ -83,7 +83,7 @@ def case(texts: int, videos: int) -> tuple[XPool, TextFeatures, VideoFeatures]:
             parameter += 0.02 * noise(*parameter.shape)
     scenes = noise(videos, 2, DIM).repeat_interleave(FRAMES // 2, dim=1)
     frame = scenes + 0.7 * noise(videos, FRAMES, DIM)
-    sentence = frame[torch.arange(texts) % videos, 3] + 8.0 * noise(texts, DIM)
+    sentence = frame[torch.arange(texts) % videos, 3] + 6.0 * noise(texts, DIM)
     mask = torch.ones(videos, FRAMES, dtype=torch.bool)
     return head, TextFeatures(sentence=3 * sentence), VideoFeatures(frame=3 * frame, frame_mask=mask)
 

@@ -169,7 +169,7 @@ def test_what_has_no_rank_is_refused() -> None:
     with pytest.raises(ShapeError, match="as many texts as videos"):
         t2v(torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="relevance"):
-        t2v(square, torch.ones(2, 2, dtype=torch.bool)[:, :1].expand(2, 1))
+        inspect.unwrap(mean_average_precision)(square, torch.ones(2, 1, dtype=torch.bool))
     for empty in (torch.zeros(0, 0), torch.zeros(0, 3)):
         relevance = torch.zeros(empty.shape, dtype=torch.bool)
         for measure in (t2v, v2t, mean_average_precision):

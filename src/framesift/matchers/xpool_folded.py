@@ -79,6 +79,9 @@ class FoldedGallery:
         self._y0 = self._out @ attn.v_proj.bias + _centred(out.bias)
         self._c = _centred(twice @ head.layer_norm2.bias + head.linear_proj.bias)
         self._q0 = head.layer_norm3.weight * self._c
+        # what is kept as a frame's value -> Y, P
+        self._to_y = self._out @ attn.v_proj.weight if attn.num_heads == 1 else self._out
+        self._to_p = self._refine @ self._to_y
         parts = [self._fold(video[rows]) for rows in _slices(len(video), FOLD_BLOCK)]
         self._keys = torch.cat([keys for keys, _, _ in parts], dim=1)
         self._values = self._keys if attn.num_heads == 1 else torch.cat([values for _, values, _ in parts], 1)
@@ -95,16 +98,21 @@ class FoldedGallery:
         frame = self._head.layer_norm1(real_frames(video, self._out.dtype))
         if attn.num_heads == 1:
             keys = values = frame[None]
-            y = linear(frame, self._out @ attn.v_proj.weight)
         else:
             keys = _split(linear(frame, attn.k_proj.weight), attn.num_heads).movedim(2, 0)
             values = _split(linear(frame, attn.v_proj.weight), attn.num_heads).movedim(2, 0)
-            y = torch.einsum("nvfe,dne->vnfd", values, _split(self._out, attn.num_heads)).flatten(1, 2)
-        y = y + self._y0 / attn.num_heads
-        p = y @ self._refine.T
+        y = self._project(values, self._to_y) + self._y0 / attn.num_heads
+        p = self._project(values, self._to_p) + self._refine @ self._y0 / attn.num_heads
         q = p * norm3.weight
         vectors = torch.stack([p @ (self._c / dim), q @ self._q0, q @ norm3.bias], dim=1)
         return keys, values, torch.cat([y @ y.mT / dim, p @ p.mT / dim, q @ q.mT, vectors], dim=1)
+
+    def _project(
+        self, values: Float[Tensor, "head video frame width"], weight: Float[Tensor, "dim dim"]
+    ) -> Float[Tensor, "video head_frame dim"]:
+        """Each head's values by its own columns of ``weight``."""
+        per_head = _split(weight, len(values)).permute(1, 2, 0)  # [head, width, dim]
+        return (values.flatten(1, 2) @ per_head).unflatten(1, values.shape[1:3]).movedim(0, 1).flatten(1, 2)
 
     @torch.no_grad()
     def score(self, text: TextFeatures) -> Float[Tensor, "text video"]:

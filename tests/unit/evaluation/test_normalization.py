@@ -74,6 +74,6 @@ def test_mistakes_are_named() -> None:
     with pytest.raises(ShapeError, match="bank"):
         qb_norm(s, s[:0], beta=1.0)
     with pytest.raises(ShapeError, match="bank"):
-        qb_norm(s, _matrix(5, 6), beta=1.0)
+        inspect.unwrap(qb_norm)(s, _matrix(5, 6), beta=1.0)
     with pytest.raises(InputError, match="k=8"):
         qb_norm(s, s, beta=1.0, k=8)
