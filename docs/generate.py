@@ -72,11 +72,11 @@ def models_page() -> str:
     """The bundled models, and what they reach."""
     lines = ["# Models", "", NOTE, ""]
     lines += [
-        "Any CLIP, SigLIP or SigLIP 2 checkpoint of the Hugging Face hub, or a directory in the same format, can be used",
-        "by `--model` and `framesift.load`; without a trained head it searches with softmax pooling. Published X-Pool and",
-        "OpenAI CLIP checkpoints are converted by `framesift models import`.",
+        "Any CLIP, SigLIP or SigLIP 2 checkpoint of the Hugging Face hub, or a directory in the same format, can be",
+        "used by `--model` and `framesift.load`; without a trained head it searches with softmax pooling. Published",
+        "X-Pool and OpenAI CLIP checkpoints are converted by `framesift models import`.",
         "",
-        "The bundled models are trained on Storyboard alone; they are for the demo, the tests and work on the benchmark.",
+        "The bundled models are trained on Storyboard alone: for the demo, the tests and work on the benchmark.",
         "",
         "| model | encoder | matcher | dimensions | parameters | size | t2v R@1, R@5 on Storyboard `standard` |",
         "|---|---|---|---|---|---|---|",
@@ -93,6 +93,55 @@ def models_page() -> str:
         )
     lines += ["", "`framesift models show NAME` prints a model's card.", ""]
     return "\n".join(lines)
+
+
+ABOUT = {
+    "storyboard-clip": "A small dual encoder of the CLIP architecture, trained from scratch on rendered frames and captions of "
+    "their scene with the symmetric contrastive loss; mean pooling over frames.",
+    "storyboard-xpool": "X-Pool (Gorti et al., 2022) on the frozen frame and text embeddings of storyboard-clip, whose encoder it "
+    "shares.",
+}
+
+
+def card_page(name: str) -> str:
+    """The model card: what it is, how it was made, what it reaches, what it is not for."""
+    entry = describe(name)
+    folder = MODELS[name]
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    last = log[-1]
+    recipe = (folder / "recipe.toml").read_text().strip()
+    data = result("storyboard-standard")
+    metrics = data["matchers"][{"mean_pool": "mean-pool", "xpool": "X-Pool"}[entry["matcher"]]]
+    t2v, v2t = metrics["t2v"], metrics["v2t"]
+    low, high = t2v["r1_interval"]
+    return f"""# {name}
+
+{NOTE}
+
+{ABOUT[name]}
+
+- **For:** the offline demo, the tests, and research on Storyboard. **Not for:** natural video. It knows drawn shapes only.
+- **Licence:** Apache-2.0, weights included. The training data is rendered by framesift; no third-party data was used.
+- **Size:** {entry["parameters"] / 1e6:.1f} million parameters, {entry["dim"]} dimensions, {entry["num_frames"]} frames a video.
+
+## Results
+
+Storyboard test split, slice `standard`, {data["videos"]:,} texts and videos (content hash `{data["content_hash"]}`), real mp4 files:
+
+| | R@1 | R@5 | R@10 | MdR | MnR |
+|---|---|---|---|---|---|
+| t2v | {t2v["recall_at"]["1"]:.1f} ({low:.1f}–{high:.1f}) | {t2v["recall_at"]["5"]:.1f} | {t2v["recall_at"]["10"]:.1f} | {t2v["median_rank"]:.0f} | {t2v["mean_rank"]:.1f} |
+| v2t | {v2t["recall_at"]["1"]:.1f} | {v2t["recall_at"]["5"]:.1f} | {v2t["recall_at"]["10"]:.1f} | {v2t["median_rank"]:.0f} | {v2t["mean_rank"]:.1f} |
+
+## Training
+
+{int(last["step"]):,} steps in {last["seconds"] / 60:.0f} minutes on two CPU cores; final loss {last["loss"]:.2f}. The log is `log.jsonl` beside this
+card. Seed 0 unless the recipe says otherwise; fields that it leaves out have their defaults.
+
+```toml
+{recipe}
+```
+"""
 
 
 def standard_table() -> str:
@@ -151,6 +200,7 @@ def main() -> None:
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "models.md": models_page(),
         ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+        **{MODELS[name] / "README.md": card_page(name) for name in MODELS},
     }
     if "--check" in sys.argv[1:]:
         stale = [path for path, text in pages.items() if not path.exists() or path.read_text() != text]

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -64,7 +65,7 @@ def train_tokenizer(corpus: Iterable[str], *, vocabulary: int) -> CLIPTokenizer:
     merged = ["".join(pair) for pair in learned["merges"]]
     tokens = dict.fromkeys([*alphabet, *(f"{byte}</w>" for byte in alphabet), *merged, START, END])
     vocab = {token: number for number, token in enumerate(tokens)}
-    return CLIPTokenizer(vocab=vocab, merges=[tuple(pair) for pair in learned["merges"]])
+    return CLIPTokenizer(vocab=vocab, merges=[tuple(pair) for pair in learned["merges"]])  # type: ignore[arg-type]
 
 
 def create_clip(
@@ -72,7 +73,7 @@ def create_clip(
 ) -> None:
     """Write an untrained checkpoint (weights, tokenizer, preprocessing) to ``directory``."""
     tokenizer = train_tokenizer(corpus, vocabulary=sizes.vocabulary)
-    special = {
+    special: dict[str, Any] = {
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,

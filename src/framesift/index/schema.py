@@ -131,6 +131,10 @@ class VideoRecord:
     error: str | None = None
     metadata: str = "{}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
 
 def videos_schema() -> pa.Schema:
     """Columns of ``videos``, those of :class:`VideoRecord`."""

@@ -151,7 +151,7 @@ def _paint(canvas: Image.Image, thing: SceneObject, pose: Pose, size_px: int) ->
             for x, y in points
         ]
 
-    mask = Image.new("L", (side * _SUPERSAMPLING,) * 2, 0)
+    mask = Image.new("L", (side * _SUPERSAMPLING, side * _SUPERSAMPLING), 0)
     draw = ImageDraw.Draw(mask)
     draw.polygon(place(outline, 1.0), fill=255)
     if thing.shape == "ring":

@@ -122,11 +122,11 @@ def fit(
         last = step == config.steps
         measured = evaluate is not None and (step % config.evaluate_every == 0 or last)
         if step % config.log_every == 0 or measured:
-            entry = {
+            entry: dict[str, float | int] = {
                 "step": step,
                 "seconds": round(spent + time.monotonic() - started, 1),
                 "loss": round(total / counted, 5),
-                "lr": schedule.get_last_lr()[0],
+                "lr": float(schedule.get_last_lr()[0]),
             }
             total, counted = 0.0, 0
             if logit_scale is not None:

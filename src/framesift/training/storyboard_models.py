@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -22,10 +23,13 @@ from ..encoders import load_encoder
 from ..encoders.scratch import ClipSizes, create_clip
 from ..evaluation.storyboard import encode_storyboards
 from ..features import TextFeatures, VideoFeatures, unit
+from ..hub import load, save
 from ..matchers import Matcher, MeanPool, SoftmaxPool, SoftmaxPoolConfig, XPool, XPoolConfig
 from ..metrics import t2v
+from ..model import RetrievalModel
 from ..similarity import similarity_matrix
 from ..storyboard import Slice, captions, standard, storyboards
+from ..temporal import Identity
 from .fit import FitConfig, fit
 from .losses import symmetric_contrastive
 from .storyboard_frames import FrameBatch, frame_batches
@@ -58,7 +62,7 @@ class XPoolRecipe:
     """Recipe of an X-Pool head on the frozen features of ``encoder``.
 
     Attributes:
-        encoder: directory of the trained dual encoder.
+        encoder: name or directory of the model whose encoder is used.
         train_videos: training videos whose frame embeddings are computed once.
     """
 
@@ -75,7 +79,7 @@ def recall(matcher: Matcher, text: TextFeatures, video: VideoFeatures, gallery: 
 
 
 def train_clip(recipe: ClipRecipe, folder: Path, *, report: Callable[[str], None]) -> None:
-    """Train the dual encoder; ``folder/encoder`` becomes a Hugging Face directory."""
+    """Train the dual encoder; ``folder/model`` becomes a model directory with mean pooling."""
     start = folder / "untrained"
     if not (start / "model.safetensors").exists():
         corpus = [
@@ -130,12 +134,13 @@ def train_clip(recipe: ClipRecipe, folder: Path, *, report: Callable[[str], None
         evaluate=evaluate,
         report=report,
     )
-    encoder.save(folder / "encoder")
+    model = RetrievalModel(encoder, Identity(), MeanPool(), logit_scale=scale.item(), name="storyboard-clip")
+    save(model, folder / "model", dtype="fp16")
 
 
-def train_xpool(recipe: XPoolRecipe, folder: Path, *, report: Callable[[str], None]) -> XPool:
-    """Train an X-Pool head on frozen features; returns it (``folder`` holds the checkpoint and the log)."""
-    encoder = load_encoder(recipe.encoder, device="cpu")
+def train_xpool(recipe: XPoolRecipe, folder: Path, *, report: Callable[[str], None]) -> None:
+    """Train an X-Pool head on frozen features; ``folder/model`` becomes a model directory that shares the encoder."""
+    encoder = load(recipe.encoder, device="cpu").encoder
     folder.mkdir(parents=True, exist_ok=True)
     videos = storyboards("train", recipe.train_videos)
     cache = folder / "features.pt"
@@ -186,7 +191,8 @@ def train_xpool(recipe: XPoolRecipe, folder: Path, *, report: Callable[[str], No
         evaluate=evaluate,
         report=report,
     )
-    return matcher
+    model = RetrievalModel(encoder, Identity(), matcher, logit_scale=scale.item(), name="storyboard-xpool")
+    save(model, folder / "model", encoder_from=recipe.encoder)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -201,13 +207,14 @@ def main(arguments: list[str] | None = None) -> None:
         print(line, file=sys.stderr, flush=True)
 
     if "clip" in options.recipe.stem:
-        train_clip(
-            load_toml(options.recipe, ClipRecipe, overrides=options.overrides), options.output, report=report
-        )
+        clip = load_toml(options.recipe, ClipRecipe, overrides=options.overrides)
+        train_clip(clip, options.output, report=report)
     else:
-        train_xpool(
-            load_toml(options.recipe, XPoolRecipe, overrides=options.overrides), options.output, report=report
-        )
+        xpool = load_toml(options.recipe, XPoolRecipe, overrides=options.overrides)
+        train_xpool(xpool, options.output, report=report)
+    model = options.output / "model"
+    shutil.copy(options.recipe, model / "recipe.toml")
+    shutil.copy(options.output / "log.jsonl", model / "log.jsonl")
 
 
 if __name__ == "__main__":
