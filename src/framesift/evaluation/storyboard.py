@@ -190,7 +190,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("results"))
     parser.add_argument("--videos", type=int, default=1000)
-    parser.add_argument("--diversity-videos", type=int, default=500)
     parser.add_argument("--foreign", type=int, default=8)
     options = parser.parse_args(arguments)
     started = time.monotonic()
@@ -207,7 +206,7 @@ def main(arguments: list[str] | None = None) -> None:
     plot_diversity(
         curves["pool"]["matchers"],
         options.output / "storyboard-diversity.png",
-        title=f"Storyboard diversity-n: foreign scenes in each of {options.diversity_videos} videos, 12 frames each",
+        title=f"Storyboard diversity-n: foreign scenes in each of {options.videos:,} videos, 12 frames each",
     )
 
 
