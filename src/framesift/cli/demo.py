@@ -119,7 +119,7 @@ def _render_chunk(seeds: list[int], folder: Path) -> int:
 
 def _chosen(gallery: Slice) -> list[int]:
     """Five queries of the gallery: about objects, scenes, events and orders, in videos of several scenes."""
-    wanted = ("object", "scene", "scene", "order", "object")
+    wanted = ("scene", "order", "scene", "object", "order")
     chosen: list[int] = []
     for kind in wanted:
         for row, (caption, video) in enumerate(zip(gallery.captions, gallery.videos, strict=True)):
@@ -154,7 +154,9 @@ def _ask(
             )
         say(HIT_HEADER)
         for hit in hits:
-            say(format_hit(hit, name=Path(hit.video).name))
+            name = Path(hit.video).name
+            right = path is not None and name == path.name
+            say(format_hit(hit, name=f"{name}  <- this one" if right else name))
     return answers
 
 

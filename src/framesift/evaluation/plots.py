@@ -79,9 +79,18 @@ def plot_hits(query: str, hits: Sequence[Hit], frames: Sequence[np.ndarray], pat
     """
     plt = _pyplot()
     columns = max(len(pixels) for pixels in frames)
-    figure = plt.figure(figsize=(0.95 * columns + 0.2, 1.75 * len(hits) + 0.5), layout="constrained")
+    height = 1.75 * len(hits) + 0.4
+    figure = plt.figure(figsize=(0.95 * columns + 0.2, height))
     grid = figure.add_gridspec(
-        2 * len(hits), columns, height_ratios=[3, 1] * len(hits), hspace=0.02, wspace=0.02
+        2 * len(hits),
+        columns,
+        height_ratios=[3, 1] * len(hits),
+        left=0.01,
+        right=0.99,
+        bottom=0.2 / height,
+        top=1 - 0.65 / height,
+        hspace=0.35,
+        wspace=0.06,
     )
     for row, (hit, pixels) in enumerate(zip(hits, frames, strict=True)):
         top = max(hit.attention)
@@ -102,13 +111,13 @@ def plot_hits(query: str, hits: Sequence[Hit], frames: Sequence[np.ndarray], pat
                 label = (
                     f"{hit.rank}.  {file}   score {hit.score:.2f}   text attends to {start:.1f}-{end:.1f} s"
                 )
-                axes.set_title(label, loc="left", fontsize=9, color=INK)
+                axes.text(0, 1.07, label, transform=axes.transAxes, fontsize=9, color=INK)
             bars = figure.add_subplot(grid[2 * row + 1, column])
             bars.bar([0], [weight], color=ACCENT if strong else "#9aa5b1", width=0.8)
             bars.set_ylim(0, top * 1.05)
             bars.set_xlim(-0.5, 0.5)
             bars.axis("off")
             bars.text(0, 0, f"{time_s:.1f}", ha="center", va="top", fontsize=6, color=INK)
-    figure.suptitle(f"“{query}”", fontsize=12, color=INK, x=0.01, ha="left")
+    figure.suptitle(f"“{query}”", fontsize=12, color=INK, x=0.01, y=1 - 0.08 / height, ha="left", va="top")
     figure.savefig(path, dpi=110)
     plt.close(figure)
