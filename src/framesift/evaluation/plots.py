@@ -81,23 +81,16 @@ def plot_hits(query: str, hits: Sequence[Hit], frames: Sequence[np.ndarray], pat
     columns = max(len(pixels) for pixels in frames)
     height = 1.75 * len(hits) + 0.4
     figure = plt.figure(figsize=(0.95 * columns + 0.2, height))
-    grid = figure.add_gridspec(
-        2 * len(hits),
-        columns,
-        height_ratios=[3, 1] * len(hits),
-        left=0.01,
-        right=0.99,
-        bottom=0.2 / height,
-        top=1 - 0.65 / height,
-        hspace=0.35,
-        wspace=0.06,
+    rows = figure.add_gridspec(
+        len(hits), 1, left=0.01, right=0.99, bottom=0.2 / height, top=1 - 0.65 / height, hspace=0.32
     )
     for row, (hit, pixels) in enumerate(zip(hits, frames, strict=True)):
         top = max(hit.attention)
+        grid = rows[row].subgridspec(2, columns, height_ratios=[3, 1], hspace=0.02, wspace=0.06)
         for column, (picture, weight, time_s) in enumerate(
             zip(pixels, hit.attention, hit.frame_times_s, strict=True)
         ):
-            axes = figure.add_subplot(grid[2 * row, column])
+            axes = figure.add_subplot(grid[0, column])
             axes.imshow(picture)
             axes.set_xticks([])
             axes.set_yticks([])
@@ -112,7 +105,7 @@ def plot_hits(query: str, hits: Sequence[Hit], frames: Sequence[np.ndarray], pat
                     f"{hit.rank}.  {file}   score {hit.score:.2f}   text attends to {start:.1f}-{end:.1f} s"
                 )
                 axes.text(0, 1.07, label, transform=axes.transAxes, fontsize=9, color=INK)
-            bars = figure.add_subplot(grid[2 * row + 1, column])
+            bars = figure.add_subplot(grid[1, column])
             bars.bar([0], [weight], color=ACCENT if strong else "#9aa5b1", width=0.8)
             bars.set_ylim(0, top * 1.05)
             bars.set_xlim(-0.5, 0.5)
