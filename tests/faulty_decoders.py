@@ -36,3 +36,9 @@ def pid(path: str, sampler: Any, *, transform: Any = None) -> Frames:
 
 def tiny(pixels: np.ndarray) -> np.ndarray:
     return pixels[:8, :8]
+
+
+def threads(path: str, sampler: Any, *, transform: Any = None) -> Frames:
+    """The number of threads that the worker's numerical libraries may start, as a time."""
+    count = float(os.environ.get("OMP_NUM_THREADS", "nan"))
+    return Frames(np.zeros((1, 1, 1, 3), dtype=np.uint8), np.array([count]), path)

@@ -31,6 +31,7 @@ from .sampling import Sampler
 __all__ = ["load_videos"]
 
 _START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there is a worker for each core already
 _AHEAD = 2  # files in work or waiting for the caller, per worker: bounds memory
 
 Decoder = Callable[..., Frames]
@@ -141,10 +142,13 @@ class _Worker:
                 ours.close()
                 raise EOFError
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
+                # -P: without it, "-m" would import queue.py, av.py, ... from the current directory first
+                [sys.executable, "-P", "-m", f"{__package__}.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=os.environ
+                | _ONE_THREAD
+                | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
             )
         self._connection = Connection(ours.detach())
         self._connection.send(self._work)

@@ -155,3 +155,20 @@ def test_decoding_imports_no_torch() -> None:
     script = "import sys, framesift.video.worker; sys.exit('torch' in sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     assert subprocess.run([sys.executable, "-c", script], env=environment, check=False).returncode == 0
+
+
+def test_a_worker_imports_nothing_from_the_current_directory(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('a file beside the videos was run')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    (frames,) = load_videos([good], Uniform(num_frames=2), workers=1)
+    assert isinstance(frames, Frames)
+
+
+def test_a_worker_computes_on_one_core(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    (frames,) = load_videos([good], Uniform(), workers=1, decoder=faulty_decoders.threads)
+    assert isinstance(frames, Frames)
+    assert frames.times_s.tolist() == [1.0]
