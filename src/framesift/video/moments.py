@@ -20,8 +20,8 @@ WHOLE_UP_TO_S = 60.0  # design choice: short clips stay whole, as in every bench
 MAX_SHOT_S = 10.0  # design choice: a mean over more than this is no longer about one thing
 _BINS = 4  # colour levels per channel: 64 colours tell scenes apart and forgive noise
 _HISTOGRAM_PIXELS = 4096  # enough to estimate 64 shares to about one percent
-_MIN_CHANGE = 0.30  # share of pixels that change colour at a cut; measured on frames one second apart
-_MIN_EMBEDDING_CHANGE = 0.15  # 1 - cosine at which CLIP frames of one scene rarely differ
+_MIN_CHANGE = 0.30  # share of pixels that change colour at a cut; a design choice, for frames a second apart
+_MIN_EMBEDDING_CHANGE = 0.15  # 1 - cosine of frame embeddings at a cut; a design choice as well
 _OUTLIER = 2.5  # a cut must also exceed the typical change of its video by this factor
 
 
