@@ -15,6 +15,7 @@ matcher that needs no training.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,7 +171,7 @@ def find(name: str | Path, *, revision: str | None = None, local_files_only: boo
     try:
         return fetch(name, revision=revision, local_files_only=local_files_only)
     except UnknownModelError:
-        if HUB_ID.fullmatch(str(name)) or Path(name).exists():
+        if HUB_ID.fullmatch(str(name)) or os.path.exists(os.path.expanduser(name)):
             raise
         raise UnknownModelError(
             f"no model {str(name)!r}{suggest(str(name), MODELS)} (expected one of {', '.join(MODELS)}, a"
@@ -197,6 +198,8 @@ def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -
         reranker = None if layout.reranker is None else _registered(RERANKERS, layout.reranker, "reranker")
     except ConfigError as error:
         raise CheckpointError(f"{str(path)!r}: {error}") from None
+    if layout.num_frames < 1:
+        raise CheckpointError(f"{str(path)!r}: num_frames={layout.num_frames}: expected a positive number")
     encoder = _load_encoder(directory, layout, resize=resize, local_files_only=local_files_only)
     model = RetrievalModel(
         encoder, temporal, matcher, reranker, num_frames=layout.num_frames, name=layout.name or directory.name

@@ -53,7 +53,7 @@ def describe(name: str | Path) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "fingerprint": model.fingerprint(),
         "size_bytes": sum(path.stat().st_size for path in _files(directory)),
-        "card": card.read_text(encoding="utf-8") if card.is_file() else "",
+        "card": card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
     }
 
 

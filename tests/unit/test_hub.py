@@ -150,6 +150,7 @@ def edit(directory: Path, **changes: object) -> None:
     ("changes", "message"),
     [
         ({"format_version": 2}, "format_version 2, but this framesift reads 1"),
+        ({"num_frames": 0}, "num_frames=0: expected a positive number"),
         ({"numframes": 3}, "did you mean 'num_frames'"),
         ({"matcher": {"name": "xpol"}}, "xpool"),
         ({"matcher": {"name": "xpool", "config": {"dimm": 3}}}, "dim"),

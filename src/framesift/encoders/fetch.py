@@ -42,10 +42,10 @@ def fetch(name: str | Path, *, revision: str | None = None, local_files_only: bo
     Raises:
         UnknownModelError: no such directory or repository, or it is not cached and cannot be downloaded.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):  # unlike Path.is_dir, False for what cannot even be looked at
         return path
-    if path.exists():
+    if os.path.exists(path):
         raise UnknownModelError(f"{str(name)!r} is a file, expected the directory of a checkpoint")
     if not isinstance(name, str) or not HUB_ID.fullmatch(name) or name.startswith("."):
         raise UnknownModelError(

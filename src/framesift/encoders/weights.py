@@ -108,7 +108,7 @@ def read_directory(directory: str | Path) -> State:
         if index.is_file():
             try:
                 shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-            except (OSError, ValueError, KeyError, AttributeError) as error:
+            except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
                 raise CheckpointError(f"cannot read {str(index)!r}: {error!r}") from None
             return {key: value for shard in shards for key, value in read_state(directory / shard).items()}
     raise CheckpointError(f"no weights in {str(directory)!r}: expected model.safetensors")
@@ -120,8 +120,12 @@ def write_state(state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.d
         name: x.detach().to(device="cpu", dtype=dtype if x.is_floating_point() else None).contiguous().clone()
         for name, x in state.items()
     }
+    path = Path(path)
     try:
+        path.touch()
+        mode = path.stat().st_mode  # what the umask gives: safetensors writes a private file in its place
         save_file(tensors, path, metadata={"format": "pt"})
+        path.chmod(mode)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot write {str(path)!r}: {error}") from None
 

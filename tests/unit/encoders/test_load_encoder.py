@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from framesift.encoders import load_encoder, resolve_device
-from framesift.encoders.weights import read_state
+from framesift.encoders.weights import read_state, write_state
 from framesift.errors import CheckpointError, InputError, UnknownModelError
 from tiny_models import tiny_clip
 
@@ -170,3 +171,18 @@ def test_devices() -> None:
 def test_dtypes(checkpoint: Path) -> None:
     with pytest.raises(InputError, match="fp32, bf16, fp16"):
         load_encoder(checkpoint, dtype="int8")
+
+
+@pytest.mark.parametrize("name", ["~no-such-user/model", "a" * 300])
+def test_a_name_that_is_no_path_of_this_system(name: str) -> None:
+    with pytest.raises(UnknownModelError, match="no model"):
+        load_encoder(name)
+
+
+def test_weights_are_written_with_the_permissions_of_other_files(tmp_path: Path) -> None:
+    earlier = os.umask(0o022)
+    try:
+        write_state({"x": torch.ones(2)}, tmp_path / "new.safetensors")
+    finally:
+        os.umask(earlier)
+    assert (tmp_path / "new.safetensors").stat().st_mode & 0o777 == 0o644
