@@ -412,3 +412,12 @@ def test_threads_search_while_another_adds(index: Index, clips: Path) -> None:
             thread.join()
     assert wrong == []
     _check_whole(index, 7)
+
+
+def test_a_bundled_model_is_remembered_by_its_name_beside_a_directory_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "storyboard-clip").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with Index.create("new.index", model=ColourModel(), reference="storyboard-clip") as made:
+        assert made.info().model == "storyboard-clip"

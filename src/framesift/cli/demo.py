@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import IndexStateError, InputError
 from .indexing import progress_reporter
 from .output import HIT_HEADER, JSON_OPTION, ProgressLine, emit_json, format_hit, format_time, say, talk
 
@@ -41,21 +42,13 @@ def demo(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Render a small video library, index it, search it, and measure two matchers on it; offline."""
-    from ..index import Index
-    from ..index.schema import META_NAME
     from ..storyboard import standard
 
     started = time.monotonic()
     folder = (folder or _cache_folder() / f"demo-{videos}").absolute()
     gallery = standard(videos)
     paths = _render(gallery, folder / "videos", quiet=as_json)
-    place = folder / "index"
-    opened = (
-        Index.open(place)
-        if (place / META_NAME).exists()
-        else Index.create(place, model=MODEL, moments="whole")
-    )
-    with opened, ProgressLine("indexing", quiet=as_json) as line:
+    with _open(folder / "index") as opened, ProgressLine("indexing", quiet=as_json) as line:
         report = opened.add(paths, progress=progress_reporter(line))
         if not as_json:
             talk(f"{report.added} videos indexed, {report.skipped} known already")
@@ -74,7 +67,24 @@ def demo(
             f"{v2t['recall_at']['1']:9.1f}"
         )
     talk(f"\ndone in {time.monotonic() - started:.0f} s; the library and its index are in {str(folder)!r}")
-    talk(f'your turn: framesift search "a red star on grass" --index {place}')
+    talk(f'your turn: framesift search "a red star on grass" --index {opened.path}')
+
+
+def _open(place: Path) -> Index:
+    """The demo's index; another one beside it where an earlier framesift, of another model or layout, left one."""
+    from ..hub import load
+    from ..index import Index
+    from ..index.schema import META_NAME
+
+    model = load(MODEL)
+    if os.path.exists(place / META_NAME):
+        try:
+            return Index.open(place, model=model)
+        except IndexStateError:
+            place = place.with_name(f"{place.name}-{model.fingerprint()[:12]}")
+    if os.path.exists(place / META_NAME):
+        return Index.open(place, model=model)
+    return Index.create(place, model=model, moments="whole")
 
 
 def _cache_folder() -> Path:
@@ -95,7 +105,12 @@ def _render(gallery: Slice, folder: Path, *, quiet: bool) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_captions(gallery.videos, folder)
-        pool = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
+        pool = ProcessPoolExecutor(
+            os.cpu_count(),
+            mp_context=get_context("spawn"),
+            initializer=signal.signal,  # Ctrl-C is for this process: the others would print a traceback each
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        )
         with pool, ProgressLine("rendering", quiet=quiet) as line:
             done = 0
             for rendered in pool.map(_render_chunk, chunks, [folder] * len(chunks)):

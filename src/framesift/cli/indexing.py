@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -68,7 +69,9 @@ def index(
 ) -> None:
     """Index videos, so that they can be searched."""
     from ..index.build import BuildConfig
+    from ..index.files import check_paths
 
+    check_paths(paths)  # first: a mistyped path shall neither fetch a model nor leave an empty index behind
     opened = _open_or_create(index, model, moments, device=device, precision=precision)
     with opened, ProgressLine("indexing", quiet=as_json) as line:
         config = BuildConfig(workers=workers, timeout_s=timeout, retry_failed=retry_failed)
@@ -83,6 +86,8 @@ def index(
         parts = [f"{report.added} added"]
         parts += [f"{count} {word}" for word, count in _rest(report, pruned) if count]
         talk(f"{', '.join(parts)} in {report.elapsed_s:.1f} s")
+        if not report.skipped + report.added + report.replaced + report.moved + len(report.failed):
+            talk("note: no video files were found; a file with an unusual extension has to be named itself")
         talk(f"{str(index)!r} holds {total.videos} videos in {total.moments} moments")
     if report.failed:
         raise typer.Exit(DecodeError.exit_code)
@@ -116,7 +121,7 @@ def _open_or_create(
     from ..index import Index
     from ..index.schema import META_NAME
 
-    if (path / META_NAME).exists():
+    if os.path.exists(path / META_NAME):  # False, not an error, where the path cannot even be looked at
         kept = Index.open(path)
         if moments is not None and moments.value != kept.info().cutting:
             raise InputError(

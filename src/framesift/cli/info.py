@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from .output import INDEX_OPTION, JSON_OPTION, emit_json, format_bytes, format_time, say
+from .output import INDEX_OPTION, JSON_OPTION, emit_json, format_bytes, format_time, one_line, say
 
 __all__ = ["EXAMPLES", "info"]
 
@@ -44,6 +44,6 @@ def info(
     for record in records:
         if record.status == "ok":
             length = format_time(record.duration_s or 0.0)
-            say(f"{length:>10}  {record.width} x {record.height} {record.codec}  {record.uri}")
+            say(f"{length:>10}  {record.width} x {record.height} {record.codec}  {one_line(record.uri)}")
         else:
-            say(f"{'unreadable':>10}  {record.uri}: {record.error}")
+            say(f"{'unreadable':>10}  {one_line(record.uri)}: {record.error}")

@@ -26,6 +26,7 @@ __all__ = [
     "format_bytes",
     "format_hit",
     "format_time",
+    "one_line",
     "say",
     "talk",
 ]
@@ -76,6 +77,11 @@ def format_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
+def one_line(name: str) -> str:
+    """A file name as part of a line: its line breaks are shown as escapes."""
+    return name.replace("\n", "\\n")
+
+
 def attention_bar(weights: Sequence[float]) -> str:
     """One character a frame, as tall as the share of the largest weight."""
     blocks = BLOCKS if _encodable(BLOCKS, sys.stdout.encoding) else ASCII_BLOCKS
@@ -90,7 +96,8 @@ def format_hit(hit: Hit, *, name: str | None = None) -> str:
     span = f"{format_time(hit.start_s)}-{format_time(hit.end_s)}"
     looked = "-".join(map(format_time, hit.focus_s))
     bar = attention_bar(hit.attention)
-    return f"{hit.rank:3d}  {hit.score:6.3f}  {span:>17}  {looked:>15}  {bar}  {name or hit.video}"
+    shown = one_line(name or hit.video)
+    return f"{hit.rank:3d}  {hit.score:6.3f}  {span:>17}  {looked:>15}  {bar}  {shown}"
 
 
 HIT_HEADER = f"{'':3}  {'score':>6}  {'moment':>17}  {'text attends':>15}  frames, and video"
@@ -127,7 +134,7 @@ class ProgressLine:
         line = f"{self._title}: {done} of {total}{left}{note}"
         if self._terminal:
             filled = round(20 * done / total) if total else 20
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0: it does not say
             bar = f"[{'#' * filled}{'.' * (20 - filled)}] {line}"
             sys.stderr.write("\r\x1b[K" + _printable(bar, sys.stderr.encoding)[: max(20, width - 1)])
             sys.stderr.flush()

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import DecodeError, InputError
 from .schema import VideoRecord
 
-__all__ = ["VIDEO_SUFFIXES", "File", "Plan", "content_hash", "list_files", "plan"]
+__all__ = ["VIDEO_SUFFIXES", "File", "Plan", "check_paths", "content_hash", "list_files", "plan"]
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -75,16 +75,13 @@ class Plan:
     known_failures: int = 0
 
 
-def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeError]]:
-    """The files under ``paths``, sorted, each once, and what could not be listed below them.
-
-    Folders are searched recursively for :data:`VIDEO_SUFFIXES`, leaving out hidden files and folders.
+def check_paths(paths: Iterable[str | Path]) -> list[tuple[str, bool]]:
+    """``paths`` as absolute ones, each with whether it is a folder; nothing in them is read.
 
     Raises:
-        InputError: one of ``paths`` itself does not exist, cannot be read, or is neither a file nor a folder.
+        InputError: one of ``paths`` does not exist, cannot be read, or is neither a file nor a folder.
     """
-    found: dict[str, File] = {}
-    failed: list[DecodeError] = []
+    checked: list[tuple[str, bool]] = []
     for given in paths:
         path = os.path.abspath(given)
         try:
@@ -98,7 +95,22 @@ def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeErro
             ) from error
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise InputError(f"{str(given)!r} is neither a file nor a folder")
-        for name in _walk(path, failed) if stat.S_ISDIR(mode) else [path]:
+        checked.append((path, stat.S_ISDIR(mode)))
+    return checked
+
+
+def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeError]]:
+    """The files under ``paths``, sorted, each once, and what could not be listed below them.
+
+    Folders are searched recursively for :data:`VIDEO_SUFFIXES`, leaving out hidden files and folders.
+
+    Raises:
+        InputError: one of ``paths`` itself does not exist, cannot be read, or is neither a file nor a folder.
+    """
+    found: dict[str, File] = {}
+    failed: list[DecodeError] = []
+    for path, is_folder in check_paths(paths):
+        for name in _walk(path, failed) if is_folder else [path]:
             try:
                 found[name] = _file(name)
             except (OSError, UnicodeEncodeError) as error:

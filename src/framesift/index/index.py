@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -439,27 +440,37 @@ def _loaded(model: RetrievalModel | str | Path) -> RetrievalModel:
 def _reference(model: RetrievalModel | str | Path) -> str | None:
     """What to give :func:`framesift.load` later, wherever it is called from then."""
     name = str(model) if isinstance(model, str | Path) else model.name
-    return os.path.abspath(name) if os.path.isdir(name) else name or None
+    if not os.path.isdir(name):
+        return name or None
+    from ..hub import MODELS
+
+    return name if name in MODELS else os.path.abspath(name)  # bundled ones come first in load, too
 
 
 def _check_free(path: Path) -> None:
     """Refuse a directory that holds an index, or anything that is not the remains of a killed creation."""
-    if (path / META_NAME).exists():
+    if os.path.exists(path / META_NAME):
         raise IndexStateError(
             f"there is an index at {str(path)!r} already; open it, or choose another directory"
         )
-    if path.is_dir():
-        names = {entry.name for entry in path.iterdir() if not entry.name.startswith(f".{META_NAME}")}
+    if os.path.isdir(path):
+        try:
+            names = {name for name in os.listdir(path) if not name.startswith(f".{META_NAME}")}
+        except OSError as error:
+            raise IndexStateError(f"cannot read {str(path)!r}: {error.strerror}") from error
         foreign = sorted(names - OWN_NAMES)
         if foreign:
             raise InputError(
                 f"{str(path)!r} holds other files ({foreign[0]}, ...); an index needs a directory of its own"
             )
-    elif path.exists():
+    elif os.path.exists(path):
         raise InputError(f"{str(path)!r} is a file; an index is a directory")
 
 
 def _size_bytes(path: Path) -> int:
-    return sum(
-        os.lstat(os.path.join(parent, name)).st_size for parent, _, names in os.walk(path) for name in names
-    )
+    total = 0
+    for parent, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):  # a writer's temporary file
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total

@@ -57,16 +57,23 @@ class IndexMeta:
     format_version: int = FORMAT_VERSION
 
     def write(self, index: Path) -> None:
-        """Write it so that a crash leaves either nothing or all of it."""
+        """Write it so that a crash leaves either nothing or all of it.
+
+        Raises:
+            IndexStateError: it cannot be written.
+        """
         target = index / META_NAME
         draft = index / f".{META_NAME}.{os.getpid()}"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(asdict(self), file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-        fsync_path(index)
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                json.dump(asdict(self), file, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+            fsync_path(index)
+        except OSError as error:
+            raise IndexStateError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
 
     @classmethod
     def read(cls, index: Path) -> IndexMeta:
@@ -84,7 +91,9 @@ class IndexMeta:
             raise IndexNotFoundError(
                 f"no index at {str(index)!r}; make one with: framesift index PATH... --index {index}"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise IndexStateError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
             raise IndexStateError(f"cannot read {str(path)!r}: {error}") from error
         if version != FORMAT_VERSION:
             raise IndexStateError(

@@ -160,24 +160,24 @@ class Store:
             )
             merge.execute(rows)
         else:
-            self._videos.add(
-                rows
-            )  # an append costs the batch; a merge reads the key column of the whole table
+            # an append costs the batch; a merge reads the key column of the whole table
+            self._videos.add(rows)
 
     def _make_durable(self) -> None:
         """fsync what appeared since the last call: Lance itself never does."""
-        folders = [
-            folder
-            for table in (VIDEOS_TABLE, MOMENTS_TABLE)
-            for folder in _folders(self.index / f"{table}.lance")
-        ]
-        present = {entry.path for folder in folders for entry in os.scandir(folder) if entry.is_file()}
-        new = present if self._durable is None else present - self._durable
-        for path in sorted(new, key=lambda name: "_versions" in name):  # manifests last: they name the others
-            fsync_path(Path(path))
-        for folder in [*folders, self.index]:
-            fsync_path(folder)
-        self._durable = present
+        with lance_errors(self.index, "write to"):
+            folders = [
+                folder
+                for table in (VIDEOS_TABLE, MOMENTS_TABLE)
+                for folder in _folders(self.index / f"{table}.lance")
+            ]
+            present = {entry.path for folder in folders for entry in os.scandir(folder) if entry.is_file()}
+            new = present if self._durable is None else present - self._durable
+            for path in sorted(new, key=lambda name: "_versions" in name):  # manifests name the others: last
+                fsync_path(Path(path))
+            for folder in [*folders, self.index]:
+                fsync_path(folder)
+            self._durable = present
 
 
 def _folders(table: Path) -> list[Path]:

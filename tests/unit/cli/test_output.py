@@ -3,7 +3,16 @@ import sys
 
 import pytest
 
-from framesift.cli.output import ProgressLine, attention_bar, emit_json, format_bytes, format_time, say
+from framesift.cli.output import (
+    ProgressLine,
+    attention_bar,
+    emit_json,
+    format_bytes,
+    format_hit,
+    format_time,
+    say,
+)
+from framesift.ranking import Hit
 
 
 @pytest.mark.parametrize(
@@ -58,3 +67,16 @@ def test_progress_off_a_terminal_is_plain_lines(
         line.update(5, 10, eta_s=120.0, note=", 1 unreadable")
         line.update(6, 10, eta_s=1.0)  # too soon again
     assert capsys.readouterr().err == "indexing: 5 of 10, 2 min left, 1 unreadable\n"
+
+
+def test_a_hit_is_one_line_whatever_its_file_is_called() -> None:
+    hit = Hit(
+        rank=1,
+        video="two\nlines.mp4",
+        start_s=0.0,
+        end_s=1.0,
+        score=0.5,
+        frame_times_s=(0.5,),
+        attention=(1.0,),
+    )
+    assert format_hit(hit).endswith("two\\nlines.mp4")
