@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from colour_model import ColourModel
+from framesift.index import Index
 from framesift.storyboard import standard, write_split
 
 COMMAND = Path(sys.executable).with_name("framesift")
@@ -183,3 +185,31 @@ def test_the_demo_runs_offline_and_the_second_time_from_its_cache(tmp_path: Path
     second = framesift(*arguments, folder=tmp_path)
     assert json.loads(second.stdout) == document
     assert {path: path.stat().st_mtime_ns for path in rendered} == rendered
+
+
+def test_a_mistyped_folder_leaves_no_index_and_an_empty_one_is_said(tmp_path: Path) -> None:
+    line = error_of(framesift("index", "nowhere", "--model", "storyboard-clip", folder=tmp_path), 2)
+    assert "nowhere" in line
+    assert not (tmp_path / "framesift.index").exists()
+    (tmp_path / "empty").mkdir()
+    done = framesift("index", "empty", "--model", "storyboard-clip", folder=tmp_path)
+    assert done.returncode == 0
+    assert "no video files were found" in done.stderr
+
+
+def test_import_into_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    done = framesift("models", "import", "any.pt", "--output", "taken", "--tokenizer", ".", folder=tmp_path)
+    assert "is a file" in error_of(done, 2)
+
+
+def test_the_demo_survives_an_index_of_another_model(tmp_path: Path) -> None:
+    write_split(standard(2).videos, tmp_path / "demo" / "videos")
+    place = tmp_path / "demo" / "index"
+    with Index.create(place, model=ColourModel()):
+        before = snapshot(place)
+    done = framesift("demo", "a star", "--folder", "demo", "--videos", "2", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert snapshot(place) == before
+    again = framesift("demo", "a star", "--folder", "demo", "--videos", "2", folder=tmp_path)
+    assert "2 known already" in again.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import typer
@@ -90,7 +91,9 @@ def import_model(
     from ..imports import import_checkpoint
     from ..inventory import describe
 
-    if output.exists() and any(output.iterdir()):
+    if os.path.lexists(output) and not output.is_dir():
+        raise InputError(f"{str(output)!r} is a file; choose a directory for --output")
+    if output.is_dir() and any(output.iterdir()):
         raise InputError(f"{str(output)!r} is not empty; choose another directory for --output")
     save(import_checkpoint(checkpoint, merges=merges, tokenizer=tokenizer), output)
     if as_json:
