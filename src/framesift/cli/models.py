@@ -53,7 +53,9 @@ def list_models(as_json: bool = JSON_OPTION) -> None:
 
 @app.command("show", epilog="Example: framesift models show storyboard-xpool")
 def show(
-    name: str = typer.Argument(..., help="A bundled model, a model directory or a Hugging Face id."),
+    name: str = typer.Argument(
+        ..., help="A bundled model, a model directory or a Hugging Face id.", metavar="NAME"
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Describe a model: its parts, its sizes and its card."""
@@ -76,7 +78,9 @@ def show(
     epilog="Example: framesift models import model_best.pth --output xpool-9k --tokenizer openai-clip-dir/",
 )
 def import_model(
-    checkpoint: Path = typer.Argument(..., help="A published checkpoint: OpenAI CLIP or X-Pool layout."),
+    checkpoint: Path = typer.Argument(
+        ..., help="A published checkpoint: OpenAI CLIP or X-Pool layout.", metavar="FILE"
+    ),
     output: Path = typer.Option(..., "--output", "-o", help="Model directory to write."),
     tokenizer: Path | None = typer.Option(
         None, help="Directory with the tokenizer of the weights (tokenizer.json)."

@@ -24,7 +24,7 @@ class Unit(StrEnum):
 
 
 def search(
-    query: str = typer.Argument(..., help="What to look for, in words."),
+    query: str = typer.Argument(..., help="What to look for, in words.", metavar="QUERY"),
     index: Path = INDEX_OPTION,
     k: int = typer.Option(10, "-k", min=1, help="Results at most."),
     unit: Unit = typer.Option(
