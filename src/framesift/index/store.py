@@ -7,6 +7,7 @@ The writing methods must be called under :class:`~framesift.index.lock.WriterLoc
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from .schema import (
 __all__ = ["Store", "lance_errors"]
 
 IDS_PER_DELETE = 500  # keeps a filter expression short
+SOURCE_LINE = re.compile(r",? ?\S+\.rs:\d+(:\d+)?")  # where in Lance's own source an error arose
 
 
 class Store:
@@ -198,4 +200,5 @@ def lance_errors(index: Path, action: str) -> Generator[None]:
         if isinstance(error, IndexStateError):
             raise
         reason = next(iter(str(error).splitlines()), type(error).__name__)
+        reason = SOURCE_LINE.sub("", reason)
         raise IndexStateError(f"cannot {action} the index {str(index)!r}: {reason}") from error
