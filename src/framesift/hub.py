@@ -201,6 +201,11 @@ def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -
     if layout.num_frames < 1:
         raise CheckpointError(f"{str(path)!r}: num_frames={layout.num_frames}: expected a positive number")
     encoder = _load_encoder(directory, layout, resize=resize, local_files_only=local_files_only)
+    width = getattr(matcher.config, "dim", encoder.dim)
+    if width != encoder.dim:
+        raise CheckpointError(
+            f"{str(path)!r}: the {matcher.name} matcher is {width} wide, but the encoder gives {encoder.dim} dimensions"
+        )
     model = RetrievalModel(
         encoder, temporal, matcher, reranker, num_frames=layout.num_frames, name=layout.name or directory.name
     )

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -213,3 +215,28 @@ def test_the_demo_survives_an_index_of_another_model(tmp_path: Path) -> None:
     assert snapshot(place) == before
     again = framesift("demo", "a star", "--folder", "demo", "--videos", "2", folder=tmp_path)
     assert "2 known already" in again.stderr
+
+
+def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    write_split(standard(30).videos, tmp_path / "videos")
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(
+        [COMMAND, "index", "videos", "--model", "storyboard-clip"],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (tmp_path / "framesift.index" / "framesift-index.json").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+    _, said = process.communicate(timeout=60)
+    if process.returncode != 0:  # a fast machine may have been done
+        assert process.returncode == 130, said
+        assert "interrupted; what was committed is kept" in said
+    assert "Traceback" not in said
+    done = framesift("index", "videos", "--json", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["index"]["videos"] == 30

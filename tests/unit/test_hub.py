@@ -185,3 +185,13 @@ def test_repr(model: RetrievalModel) -> None:
     text = repr(model)
     assert text.startswith("<RetrievalModel tiny-xpool: ClipEncoder 24-d on cpu")
     assert "XPool" in text
+
+
+def test_a_matcher_of_another_width_than_its_encoder_is_refused(tmp_path: Path) -> None:
+    tiny_clip(tmp_path / "clip")
+    model = hub.load(tmp_path / "clip", device="cpu", matcher=XPool(XPoolConfig(dim=8)))
+    hub.save(model, tmp_path / "model")
+    layout = json.loads((tmp_path / "model" / "framesift.json").read_text())
+    assert layout["matcher"]["config"]["dim"] == 8
+    with pytest.raises(CheckpointError, match="8 wide"):
+        hub.load(tmp_path / "model", device="cpu")

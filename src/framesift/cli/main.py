@@ -57,6 +57,13 @@ app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
+INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+
+
+def _say_interrupted() -> None:
+    talk("interrupted; what was committed is kept, and the same command goes on from there")
+
+
 def run() -> None:
     """Entry point of the command: one line on stderr and an exit code for every error that is not a bug."""
     try:
@@ -65,8 +72,12 @@ def run() -> None:
         talk(f"error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        talk("interrupted")
-        sys.exit(130)
+        _say_interrupted()
+        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer turns an interrupt inside a verb into this
+            _say_interrupted()
+        raise
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; Python would complain once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

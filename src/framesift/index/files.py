@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import DecodeError, InputError
 from .schema import VideoRecord
 
-__all__ = ["VIDEO_SUFFIXES", "File", "Plan", "check_paths", "content_hash", "list_files", "plan"]
+__all__ = ["VIDEO_SUFFIXES", "File", "Plan", "check_paths", "content_hash", "list_files", "plan", "vanished"]
 
 VIDEO_SUFFIXES = frozenset(
     [
@@ -45,6 +45,8 @@ VIDEO_SUFFIXES = frozenset(
     ]
 )
 """Extensions that count as a video when a folder is searched; a file named on its own may have any."""
+
+MPEG_TS_SYNC = b"\x47"  # ISO/IEC 13818-1: every packet begins with it; a TypeScript file does not
 
 HASH_BYTES = 16  # 128 bits: no accidental collision among any number of files one could index
 
@@ -127,7 +129,7 @@ def plan(files: Sequence[File], records: Iterable[VideoRecord], *, retry_failed:
     by_uri = {record.uri: record for record in records}
     lost: dict[int, list[VideoRecord]] = {}
     for record in by_uri.values():
-        if record.content_hash is not None and not os.path.lexists(record.uri):
+        if record.content_hash is not None and vanished(record.uri):
             lost.setdefault(record.size_bytes, []).append(record)
     result = Plan()
     skipped = known_failures = 0
@@ -155,6 +157,30 @@ def content_hash(path: str | Path) -> str | None:
         return None
 
 
+def vanished(path: str) -> bool:
+    """Whether a file is gone for certain; one that may not be looked at is not."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_video_name(parent: str, name: str) -> bool:
+    suffix = os.path.splitext(name)[1].lower()
+    if name.startswith(".") or suffix not in VIDEO_SUFFIXES:
+        return False
+    if suffix != ".ts":
+        return True
+    try:
+        with open(os.path.join(parent, name), "rb") as file:
+            return file.read(1) == MPEG_TS_SYNC
+    except OSError:
+        return True  # to be reported when it is read
+
+
 def _walk(folder: str, failed: list[DecodeError]) -> Iterable[str]:
     def unreadable(error: OSError) -> None:
         failed.append(DecodeError(error.filename, _reason(error)))
@@ -162,7 +188,7 @@ def _walk(folder: str, failed: list[DecodeError]) -> Iterable[str]:
     for parent, folders, names in os.walk(folder, onerror=unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
+            if _is_video_name(parent, name):
                 yield os.path.join(parent, name)
 
 

@@ -18,6 +18,7 @@ from ..features import TextFeatures, VideoFeatures
 from ..ranking import Hit, Ranking, merge_adjacent, rank
 from .build import BuildConfig, BuildReport, Progress, build
 from .cutting import MomentMode
+from .files import vanished
 from .gallery import LanceGallery
 from .lock import LOCK_NAME, WriterLock
 from .schema import META_NAME, MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord
@@ -296,7 +297,7 @@ class Index:
         """
         with WriterLock(self._opened().index):
             store = Store(self.path)
-            gone = {r.video_id: r.uri for r in store.records() if not os.path.lexists(r.uri)}
+            gone = {r.video_id: r.uri for r in store.records() if vanished(r.uri)}
             store.remove(list(gone))
         return sorted(gone.values())
 

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
+from ..model import LOGIT_SCALE_MAX
 from .optim import adamw, warmup_cosine
 
 __all__ = ["FitConfig", "fit"]
-
-LOGIT_SCALE_MAX = 4.605170185988092  # ln 100, CLIP: the scale is clipped after every step
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from framesift.errors import InputError
-from framesift.index.files import File, content_hash, list_files, plan
+from framesift.index.files import File, content_hash, list_files, plan, vanished
 from framesift.index.schema import VideoRecord
 
 
@@ -139,3 +139,24 @@ def test_one_lost_row_serves_one_file(tmp_path: Path) -> None:
     files, _ = list_files([_touch(tmp_path / "x.mp4", b"abc"), _touch(tmp_path / "y.mp4", b"abc")])
     result = plan(files, [record])
     assert len(result.moved) == len(result.todo) == 1
+
+
+def test_typescript_is_not_a_transport_stream(tmp_path: Path) -> None:
+    stream = _touch(tmp_path / "film.ts", b"\x47" + b"\x00" * 187)
+    _touch(tmp_path / "program.ts", b"export const a = 1;")
+    files, failed = list_files([tmp_path])
+    assert [file.uri for file in files] == [str(stream)]
+    assert failed == []
+
+
+def test_only_what_is_gone_for_certain_has_vanished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = _touch(tmp_path / "a.mp4")
+    assert not vanished(str(here))
+    assert vanished(str(tmp_path / "b.mp4"))
+    assert vanished(str(here / "below-a-file.mp4"))
+
+    def refuse(path: str) -> os.stat_result:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "lstat", refuse)
+    assert not vanished(str(here))
