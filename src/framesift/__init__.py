@@ -14,8 +14,9 @@ Names are imported when they are first used, so that ``import framesift`` is lig
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import exports_of
 
 if TYPE_CHECKING:
     from .errors import (
@@ -98,15 +99,7 @@ _HOMES = {
     "similarity": ("similarity_matrix",),
     "video": ("Frames", "Moment", "Rate", "Uniform", "decode", "probe"),
 }
-_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module 'framesift' has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = exports_of(__name__, {name: module for module, names in _HOMES.items() for name in names})
 
 
 def __dir__() -> list[str]:

@@ -95,6 +95,7 @@ def _cache_folder() -> Path:
 def _render(gallery: Slice, folder: Path, *, quiet: bool) -> list[Path]:
     """The mp4 files of the gallery, rendered by all cores where they are missing."""
     from ..storyboard import video_name, write_captions
+    from ..video import available_cores
 
     paths = [folder / video_name(video) for video in gallery.videos]
     missing = [video.seed for video, path in zip(gallery.videos, paths, strict=True) if not path.exists()]
@@ -106,7 +107,7 @@ def _render(gallery: Slice, folder: Path, *, quiet: bool) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         write_captions(gallery.videos, folder)
         pool = ProcessPoolExecutor(
-            os.cpu_count(),
+            available_cores(),
             mp_context=get_context("spawn"),
             initializer=signal.signal,  # Ctrl-C is for this process: the others would print a traceback each
             initargs=(signal.SIGINT, signal.SIG_IGN),

@@ -68,7 +68,9 @@ def _python() -> tuple[str, dict[str, Any]]:
 def _machine() -> tuple[str, dict[str, Any]]:
     import psutil
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from ..video import available_cores
+
+    cores = available_cores()
     memory = psutil.virtual_memory()
     summary = (
         f"{platform.system()} {platform.machine()}, {cores} cores, {format_bytes(memory.total)} memory "
@@ -120,14 +122,14 @@ def _models() -> tuple[str, dict[str, Any]]:
 
 
 def _cache() -> tuple[str, dict[str, Any]]:
+    from ..encoders.fetch import offline
     from ..hub import DEFAULT_MODEL
     from ..inventory import cache_folder, cached_models
 
     cached = cached_models()
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
     state = "is in the cache" if DEFAULT_MODEL in cached else "is not in the cache yet"
     summary = f"{len(cached)} dual encoders in {str(cache_folder())!r}; the default, {DEFAULT_MODEL}, {state}"
-    return summary + ("; offline mode is on" if offline else ""), {"cached": cached, "offline": offline}
+    return summary + ("; offline mode is on" if offline() else ""), {"cached": cached, "offline": offline()}
 
 
 def _disk() -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import UnknownModelError
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "offline"]
 
 # Only what is read. No pickles here: they are asked for when a repository has nothing else.
 FILES = (
@@ -51,8 +51,12 @@ def fetch(name: str | Path, *, revision: str | None = None, local_files_only: bo
         raise UnknownModelError(
             f"no model {str(name)!r}: expected a directory, or a hub id such as openai/clip-vit-base-patch32"
         )
-    offline = os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
-    return _snapshot(name, revision=revision, local_files_only=local_files_only or offline)
+    return _snapshot(name, revision=revision, local_files_only=local_files_only or offline())
+
+
+def offline() -> bool:
+    """Whether the hub's client was told to use its cache only."""
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 def _snapshot(name: str, *, revision: str | None, local_files_only: bool) -> Path:

@@ -1,6 +1,6 @@
 """Measure the bundled models on Storyboard: ``python -m framesift.evaluation.storyboard --output results``.
 
-Writes ``storyboard-standard.json`` (1,000 real mp4 files, indexed and read back) and ``storyboard-diversity.json``
+Writes ``storyboard-standard.json`` (1,000 real mp4 files, written and decoded again) and ``storyboard-diversity.json``
 (foreign scenes in every video, the protocol of X-Pool's Figure 4) with its plot.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from ..matchers import Matcher, MeanPool, SoftmaxPool, SoftmaxPoolConfig, TopK
 from ..metrics import ranks, summarise
 from ..similarity import similarity_matrix
 from ..storyboard import FPS, Storyboard, content_hash, diversity, render_frame, standard, write_split
-from ..video import Frames, Uniform, load_videos
+from ..video import Frames, Uniform, available_cores, load_videos
 from .evaluate import evaluate_similarity
 from .plots import plot_diversity
 
@@ -69,7 +69,7 @@ def measure_standard(count: int, folder: Path) -> dict[str, Any]:
     model = load(MODEL, device="cpu")
     gallery = standard(count)
     paths = write_split(gallery.videos, folder)
-    decoded = load_videos(paths, Uniform(num_frames=model.num_frames), workers=os.cpu_count() or 1)
+    decoded = load_videos(paths, Uniform(num_frames=model.num_frames), workers=available_cores())
 
     def good() -> Iterable[Frames]:
         for frames in decoded:
@@ -151,7 +151,7 @@ def provenance() -> dict[str, Any]:
         "framesift": version("framesift"),
         "torch": version("torch"),
         "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {available_cores()} cores",
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -174,14 +174,9 @@ def _matchers(trained: Matcher) -> dict[str, Matcher]:
 
 def _encode(encoder: Encoder, clips: Iterable[Frames]) -> VideoFeatures:
     parts: list[VideoFeatures] = []
-    waiting: list[Frames] = []
-    for frames in clips:
-        waiting.append(frames)
-        if len(waiting) == CHUNK:
-            parts.append(encoder.encode_video(waiting))
-            waiting = []
-    if waiting:
-        parts.append(encoder.encode_video(waiting))
+    rest = iter(clips)
+    while chunk := list(islice(rest, CHUNK)):
+        parts.append(encoder.encode_video(chunk))
     return VideoFeatures.cat(parts)
 
 

@@ -6,8 +6,9 @@ not bring LanceDB and torch with it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from ..lazy import exports_of
 
 if TYPE_CHECKING:
     from .build import BuildConfig, BuildReport, Progress
@@ -38,7 +39,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = exports_of(__name__, _HOMES)

@@ -6,7 +6,6 @@ every row once. One bad video never stops it.
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +22,7 @@ from torch import Tensor
 from ..errors import DecodeError
 from ..features import VideoFeatures, masked_mean
 from ..video.frames import Frames
-from ..video.loader import load_videos
+from ..video.loader import available_cores, load_videos
 from ..video.moments import Moment
 from .cutting import Shrink, cut_moments, sampler_for
 from .files import File, content_hash, list_files, plan
@@ -162,7 +161,7 @@ def build(
         results = load_videos(
             [file.uri for file, _ in planned.todo],
             sampler_for(meta.moments, meta.num_frames),
-            workers=_cores() if config.workers is None else config.workers,
+            workers=available_cores() if config.workers is None else config.workers,
             timeout_s=config.timeout_s,
             transform=Shrink(model.encoder.preprocessing) if heavy else None,
         )
@@ -196,11 +195,6 @@ def build(
         failed=[*unlisted, *writer.failed],
         elapsed_s=time.monotonic() - began,
     )
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .container import decoders
 from .decode import Transform, count_frames, decode, decode_all, decode_indices, iter_decode, probe
 from .frames import Frames, VideoInfo
-from .loader import load_videos
+from .loader import available_cores, load_videos
 from .moments import Moment, cut, shots, whole
 from .sampling import (
     Rate,
@@ -27,6 +27,7 @@ __all__ = [
     "Transform",
     "Uniform",
     "VideoInfo",
+    "available_cores",
     "clip4clip_extract_indices",
     "clip4clip_slice",
     "count_frames",

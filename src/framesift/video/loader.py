@@ -28,13 +28,20 @@ from .decode import Transform, decode
 from .frames import Frames
 from .sampling import Sampler
 
-__all__ = ["load_videos"]
+__all__ = ["available_cores", "load_videos"]
 
 _START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there is a worker for each core already
 _AHEAD = 2  # files in work or waiting for the caller, per worker: bounds memory
 
 Decoder = Callable[..., Frames]
+
+
+def available_cores() -> int:
+    """Cores that this process may use: decoding is parallel over files, one process a core."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def load_videos(
