@@ -22,6 +22,7 @@ _BINS = 4  # colour levels per channel: 64 colours tell scenes apart and forgive
 _HISTOGRAM_PIXELS = 4096  # enough to estimate 64 shares to about one percent
 _MIN_CHANGE = 0.30  # share of pixels that change colour at a cut; a design choice, for frames a second apart
 _MIN_EMBEDDING_CHANGE = 0.15  # 1 - cosine of frame embeddings at a cut; a design choice as well
+_ROUNDING = 1e-9  # of a stretch: a frame that begins with it counts as being in it
 _OUTLIER = 2.5  # a cut must also exceed the typical change of its video by this factor
 
 
@@ -57,7 +58,7 @@ def shots(
     min_change: float = _MIN_CHANGE,
     min_embedding_change: float = _MIN_EMBEDDING_CHANGE,
 ) -> list[tuple[Moment, Rows]]:
-    """Moments between shot changes, none longer than ``max_s`` unless its frames are further apart.
+    """Moments between shot changes, none longer than ``max_s`` unless no frame starts for half of that.
 
     frames: sampled at an even rate, about one or two a second; each belongs to one moment, none is empty.
     embeddings: ``[frame, dim]``, optionally: the frames' embeddings (any length), whose change counts too.
@@ -65,16 +66,14 @@ def shots(
     disjoint) or their embeddings by ``min_embedding_change`` (1 - cosine), and clearly more than is usual
     in this video: steady motion is no cut. Returns each moment with the rows of its frames.
     """
-    if len(frames) == 0:
-        raise InputError("a video without frames has no moments")
     if not max_s > 0:
         raise ConfigError(f"max_s must be positive, got {max_s}")
+    end_s = _end(frames)
     cuts = _peaks(_colour_change(frames.pixels), min_change)
     if embeddings is not None:
         if embeddings.shape[:1] != (len(frames),) or embeddings.ndim != 2:
             raise ShapeError("embeddings", expected=[len(frames), "dim"], got=list(embeddings.shape))
         cuts |= _peaks(_embedding_change(embeddings), min_embedding_change)
-    end_s = _end(frames)
     starts = [0, *(np.flatnonzero(cuts) + 1).tolist()]
     pieces: list[tuple[float, Rows]] = []
     for first, stop in zip(starts, [*starts[1:], len(frames)], strict=True):
@@ -106,8 +105,9 @@ def cut(
 
 
 def _end(frames: Frames) -> float:
-    last_s = float(frames.times_s[-1]) if len(frames) else 0.0
-    return max(frames.end_s, last_s)
+    if len(frames) == 0:
+        raise InputError("a video without frames has no moments")
+    return max(frames.end_s, float(frames.times_s[-1]))
 
 
 def _at_most(
@@ -117,30 +117,33 @@ def _at_most(
 
     A stretch in which no frame starts is left to the one before it, at the beginning to the one after it.
     """
-    parts = max(1, int(np.ceil((stop_s - start_s) / max_s - 1e-9)))
+    parts = np.ceil((stop_s - start_s) / max_s - _ROUNDING)
+    if parts <= 1:
+        return [(start_s, rows)]
     length_s = (stop_s - start_s) / parts
-    edges = start_s + length_s * np.arange(parts)
-    stretch = np.searchsorted(edges, times_s[rows] + 1e-9, side="right") - 1
-    pieces = np.split(rows, np.flatnonzero(np.diff(stretch)) + 1)
-    starts = [start_s, *(float(edges[stretch[piece[0] - rows[0]]]) for piece in pieces[1:])]
-    return list(zip(starts, pieces, strict=True))
+    stretch = np.minimum(np.floor((times_s[rows] - start_s) / length_s + _ROUNDING), parts - 1)
+    firsts = np.flatnonzero(np.diff(stretch)) + 1
+    edges = np.minimum(start_s + length_s * stretch[firsts], times_s[rows[firsts]])
+    return list(zip([start_s, *edges.tolist()], np.split(rows, firsts), strict=True))
 
 
 def _colour_change(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Total variation between colour histograms of consecutive frames, ``[frame - 1]``, 0 to 1."""
     _, height, width, _ = pixels.shape
     step = max(1, int(np.sqrt(height * width / _HISTOGRAM_PIXELS)))
-    levels = pixels[:, ::step, ::step].astype(np.int64) * _BINS // 256
+    levels = pixels[:, ::step, ::step] // (256 // _BINS)  # stays 8-bit: an hour of frames is large
     colours = ((levels[..., 0] * _BINS + levels[..., 1]) * _BINS + levels[..., 2]).reshape(len(pixels), -1)
     histograms = np.stack([np.bincount(frame, minlength=_BINS**3) for frame in colours]) / colours.shape[1]
     return 0.5 * np.abs(np.diff(histograms, axis=0)).sum(axis=1)
 
 
 def _embedding_change(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-    """1 - cosine between consecutive rows, ``[frame - 1]``."""
+    """1 - cosine between consecutive rows, ``[frame - 1]``; equal rows do not differ, not even zero ones."""
     rows = embeddings.astype(np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return 1.0 - (rows[1:] * rows[:-1]).sum(axis=1)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # rows that are not finite give NaN, which is no change
+        rows /= np.where(norms > 0, norms, 1.0)
+    return 0.5 * np.square(np.diff(rows, axis=0)).sum(axis=1)
 
 
 def _peaks(change: NDArray[np.float64], least: float) -> NDArray[np.bool_]:

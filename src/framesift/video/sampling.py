@@ -6,6 +6,7 @@ the end reproduce two published loaders, which count frames, for comparison with
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -46,7 +47,7 @@ class Uniform:
     def times(self, start_s: float, end_s: float) -> NDArray[np.float64]:
         """``num_frames`` times."""
         middles = np.arange(self.num_frames, dtype=np.float64) + 0.5
-        return np.add(start_s, middles * (max(end_s - start_s, 0.0) / self.num_frames), dtype=np.float64)
+        return np.add(start_s, middles * (_length(start_s, end_s) / self.num_frames), dtype=np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,17 +62,23 @@ class Rate:
     max_frames: int | None = None
 
     def __post_init__(self) -> None:
-        if not self.fps > 0:
-            raise ConfigError(f"fps must be positive, got {self.fps}")
+        if not 0 < self.fps < math.inf:
+            raise ConfigError(f"fps must be positive and finite, got {self.fps}")
         if self.min_frames < 1 or (self.max_frames is not None and self.max_frames < self.min_frames):
             raise ConfigError(f"need 1 <= min_frames <= max_frames, got {self.min_frames}, {self.max_frames}")
 
     def times(self, start_s: float, end_s: float) -> NDArray[np.float64]:
         """About ``(end_s - start_s) * fps`` times."""
-        num_frames = max(round(max(end_s - start_s, 0.0) * self.fps), self.min_frames)
-        if self.max_frames is not None:
-            num_frames = min(num_frames, self.max_frames)
+        most = math.inf if self.max_frames is None else self.max_frames
+        num_frames = max(round(min(_length(start_s, end_s) * self.fps, most)), self.min_frames)
         return Uniform(num_frames=num_frames).times(start_s, end_s)
+
+
+def _length(start_s: float, end_s: float) -> float:
+    """Length of an interval; 0 for one that ends before it starts."""
+    if not (math.isfinite(start_s) and math.isfinite(end_s)):
+        raise InputError(f"start_s and end_s must be finite, got {start_s}, {end_s}")
+    return max(end_s - start_s, 0.0)
 
 
 def xpool_uniform_indices(num_frames: int, frame_count: int, *, pad: bool = False) -> NDArray[np.int64]:
@@ -106,9 +113,11 @@ def clip4clip_extract_indices(
         raise InputError("start_s and end_s go together: give both or neither")
     if start_s is not None and end_s is not None and not 0 <= start_s < end_s:
         raise InputError(f"need 0 <= start_s < end_s, got {start_s}, {end_s}")
+    if not 1 <= fps < math.inf:
+        raise InputError(f"fps must be at least 1 and finite, got {fps}")
+    if rate < 0:
+        raise InputError(f"rate must be at least 0, got {rate}")
     whole_fps = int(fps)
-    if whole_fps < 1:
-        raise InputError(f"fps must be at least 1, got {fps}")
     duration_s = -(-frame_count // whole_fps)
     first_s, last_s = (
         (0, duration_s) if start_s is None or end_s is None else (start_s, min(end_s, duration_s))
@@ -128,6 +137,8 @@ def clip4clip_slice(
 
     ``head``, ``tail`` and ``uniform`` are its ``slice_framepos`` 0, 1 and 2; every recipe uses 2.
     """
+    if max_frames < 1:
+        raise InputError(f"max_frames must be at least 1, got {max_frames}")
     rows = np.arange(num_extracted)
     if num_extracted <= max_frames:
         return rows
