@@ -39,6 +39,7 @@ __all__ = [
     "FramesiftError",
     "IndexLockedError",
     "IndexNotFoundError",
+    "IndexRecoveredWarning",
     "IndexStateError",
     "InputError",
     "MissingExtraError",
@@ -133,6 +134,10 @@ class FingerprintError(IndexStateError):
 
 class IndexLockedError(IndexStateError):
     """Another process is writing to the index."""
+
+
+class IndexRecoveredWarning(UserWarning):
+    """An index was damaged, by a power failure for instance, and an earlier state of it was restored."""
 
 
 class DatasetError(FramesiftError):

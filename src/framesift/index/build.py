@@ -1,5 +1,7 @@
 """Building an index: decode in worker processes, encode in batches across videos, commit every so often.
 
+The three go on at the same time, each with a bounded number of videos before it.
+
 Killing a build at any point loses at most what was not committed; running it again finishes the job with
 every row once. One bad video never stops it.
 """
@@ -10,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +25,9 @@ from torch import Tensor
 from ..errors import DecodeError
 from ..features import VideoFeatures, masked_mean
 from ..video.frames import Frames
-from ..video.loader import available_cores, load_videos
+from ..video.loader import MEMORY_BYTES, available_cores, load_videos
 from ..video.moments import Moment
-from .cutting import Shrink, cut_moments, sampler_for
+from .cutting import FileDecoder, cut_moments, sampler_for
 from .files import File, content_hash, list_files, plan
 from .schema import IndexMeta, VideoRecord, moments_schema
 from .store import Store
@@ -38,6 +41,9 @@ SHRINK_ABOVE_BYTES = 64 * 2**20
 """Builds that read more than this resize in the decoding processes, which then take seconds to start (they load
 torch) but send little; for smaller ones that does not pay. The result is the same."""
 
+RAW_BYTES = 48 * 2**20
+"""In smaller builds, files whose frames take more than this are resized there all the same."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BuildConfig:
@@ -46,6 +52,7 @@ class BuildConfig:
     Attributes:
         workers: decoding processes; None for one a core, 0 decodes in this process without any protection.
         timeout_s: a file that takes longer to decode has failed.
+        memory_bytes: a file that takes more memory to decode has failed.
         batch_frames: frames encoded at once, from as many videos as it takes.
         commit_videos: videos after which a batch is committed.
         commit_s: seconds after which it is committed, if that comes first.
@@ -54,6 +61,7 @@ class BuildConfig:
 
     workers: int | None = None
     timeout_s: float = 300.0
+    memory_bytes: int = MEMORY_BYTES
     batch_frames: int = 96  # eight videos of 12 frames: larger batches gain nothing on a CPU
     commit_videos: int = 256
     commit_s: float = 30.0
@@ -109,6 +117,9 @@ class BuildReport:
         moments: moments written.
         failed: one error for every file that could not be read.
         elapsed_s: seconds that it took.
+        waiting_s: seconds of these in which nothing could be encoded, because no video was decoded.
+        encoding_s: seconds of these in which frames were encoded.
+        writing_s: seconds in which rows were written, mostly at the same time as the others.
     """
 
     added: int
@@ -119,6 +130,9 @@ class BuildReport:
     moments: int
     failed: list[DecodeError] = field(default_factory=list)
     elapsed_s: float = 0.0
+    waiting_s: float = 0.0
+    encoding_s: float = 0.0
+    writing_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -146,7 +160,6 @@ def build(
     store.sweep()
     planned = plan(files, store.records(), retry_failed=config.retry_failed)
     store.update_videos(planned.moved)
-    writer = _Writer(store, meta, model, config)
     count = Progress(
         done=0,
         total=len(planned.todo),
@@ -156,18 +169,28 @@ def build(
         elapsed_s=0.0,
     )
     started = time.monotonic()
-    with ThreadPoolExecutor(max_workers=1) as hashing:
-        heavy = count.total_bytes > SHRINK_ABOVE_BYTES
-        results = load_videos(
-            [file.uri for file, _ in planned.todo],
-            sampler_for(meta.moments, meta.num_frames),
-            workers=available_cores() if config.workers is None else config.workers,
-            timeout_s=config.timeout_s,
-            transform=Shrink(model.encoder.preprocessing) if heavy else None,
-        )
+    waiting_s = 0.0
+    results = load_videos(
+        [file.uri for file, _ in planned.todo],
+        sampler_for(meta.moments, meta.num_frames),
+        workers=available_cores() if config.workers is None else config.workers,
+        timeout_s=config.timeout_s,
+        memory_bytes=config.memory_bytes,
+        decoder=FileDecoder(
+            resize=model.encoder.preprocessing,
+            raw_bytes=0 if count.total_bytes > SHRINK_ABOVE_BYTES else RAW_BYTES,
+            snap_s=meta.snap_s,
+        ),
+        ahead=2 * config.batch_frames // meta.num_frames,  # decoded while a batch is encoded
+    )
+    with closing(results), ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as writing:
+        writer = _Writer(store, meta, model, config, writing)
         if progress is not None:
             progress(count)
-        for (file, earlier), result in zip(planned.todo, results, strict=True):
+        for file, earlier in planned.todo:
+            asked = time.monotonic()
+            result = next(results)
+            waiting_s += time.monotonic() - asked
             # hashed while others decode, just after this one was: its bytes are still in the page cache
             job = _Job(file=file, earlier=earlier, digest=hashing.submit(content_hash, file.uri))
             if isinstance(result, DecodeError):
@@ -194,6 +217,9 @@ def build(
         moments=writer.moments,
         failed=[*unlisted, *writer.failed],
         elapsed_s=time.monotonic() - began,
+        waiting_s=waiting_s,
+        encoding_s=writer.encoding_s,
+        writing_s=writer.writing_s,
     )
 
 
@@ -227,11 +253,24 @@ class _Job:
 
 
 class _Writer:
-    """Collects decoded videos; encodes when there are enough frames, commits when there are enough videos."""
+    """Collects decoded videos; encodes when there are enough frames, commits when there are enough videos.
 
-    def __init__(self, store: Store, meta: IndexMeta, model: RetrievalModel, config: BuildConfig) -> None:
+    ``thread``: commits are made on it, one at a time, while the next videos are encoded.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        meta: IndexMeta,
+        model: RetrievalModel,
+        config: BuildConfig,
+        thread: ThreadPoolExecutor,
+    ) -> None:
         self.added = self.replaced = self.moments = 0
+        self.encoding_s = self.writing_s = 0.0
         self.failed: list[DecodeError] = []
+        self._thread = thread
+        self._commit_going_on: Future[None] | None = None
         self._store, self._meta, self._model, self._config = store, meta, model, config
         self._schema = moments_schema(meta.dim)
         self._waiting: list[tuple[_Job, Frames]] = []
@@ -259,11 +298,13 @@ class _Writer:
         """Encode and commit what is left."""
         self._encode()
         self._commit()
+        self._join()
 
     def _encode(self) -> None:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
+        began = time.monotonic()
         encoded = self._model.encoder.encode_video([frames for _, frames in waiting])
         for row, (job, frames) in enumerate(waiting):
             frame = encoded.frame[row, : len(frames)]
@@ -279,6 +320,7 @@ class _Writer:
                 self.added += 1
             else:
                 self.replaced += 1
+        self.encoding_s += time.monotonic() - began
 
     def _features(self, frame: Tensor, moments: Sequence[Sequence[int]]) -> VideoFeatures:
         """Features of a video's moments from its frames' embeddings, as they will be stored: in fp16."""
@@ -327,7 +369,19 @@ class _Writer:
             self._commit()
 
     def _commit(self) -> None:
+        self._join()
         moments = pa.concat_tables([self._schema.empty_table(), *self._tables])
-        self._store.commit(self._records, moments, known=self._known)
+        self._commit_going_on = self._thread.submit(self._write, self._records, moments, self._known)
         self._records, self._known, self._tables = [], set(), []
         self._committed = time.monotonic()
+
+    def _join(self) -> None:
+        if self._commit_going_on is not None:
+            self._commit_going_on.result()
+            self._commit_going_on = None
+
+    def _write(self, records: list[VideoRecord], moments: pa.Table, known: set[str]) -> None:
+        began = time.monotonic()
+        self._store.commit(records, moments, known=known)
+        self._store.compact()
+        self.writing_s += time.monotonic() - began

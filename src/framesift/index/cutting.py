@@ -5,18 +5,21 @@ The decoding processes import this module as well: it imports nothing heavy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..video.decode import decode
 from ..video.frames import Frames
 from ..video.moments import WHOLE_UP_TO_S, Moment, cut
 from ..video.sampling import Rate, Sampler, Uniform
 
-__all__ = ["ByLength", "MomentMode", "Resize", "Shrink", "cut_moments", "sampler_for"]
+__all__ = ["ByLength", "FileDecoder", "MomentMode", "Resize", "cut_moments", "sampler_for"]
 
+Pixels = NDArray[np.uint8]
 MomentMode = Literal["auto", "whole", "shots"]
 
 SHOTS_FPS = 1.0  # ten frames in a moment of the maximum length of 10 s
@@ -41,17 +44,48 @@ class ByLength:
 class Resize(Protocol):
     """The 8-bit part of a preprocessing: frames ``[frame, height, width, 3]``, a second time without effect."""
 
-    def resize_crop(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]: ...
+    def resize_crop(self, pixels: Pixels) -> Pixels: ...
 
 
-@dataclass(frozen=True)
-class Shrink:
-    """What a decoding process does to each frame: the encoder's resize, so that little is sent and kept."""
+@dataclass(frozen=True, kw_only=True)
+class FileDecoder:
+    """What a decoding process does with a file: decode it, and resize its frames where they are large.
+
+    Attributes:
+        resize: the encoder's.
+        raw_bytes: a file whose frames take no more than this in all is sent as it is, so that its process need
+            not load torch, which takes seconds.
+        snap_s: as for :func:`framesift.video.decode.decode`.
+    """
 
     resize: Resize
+    raw_bytes: int
+    snap_s: float = 0.0
 
-    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return self.resize.resize_crop(pixels[None])[0]
+    def __call__(
+        self, path: str, sampler: Sampler, *, transform: Callable[[Pixels], Pixels] | None = None
+    ) -> Frames:
+        """The frames; ``transform`` is not used."""
+        asked = _Asked(sampler)
+
+        def shrink(pixels: Pixels) -> Pixels:
+            small = pixels.nbytes * asked.num_frames <= self.raw_bytes
+            return pixels if small else self.resize.resize_crop(pixels[None])[0]
+
+        return decode(path, asked, transform=shrink)  # SNAP
+
+
+class _Asked:
+    """A sampler that remembers how many frames it asked for."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self.num_frames = 0
+
+    def times(self, start_s: float, end_s: float) -> NDArray[np.float64]:
+        times = self._sampler.times(start_s, end_s)
+        self.num_frames = len(times)
+        return times
 
 
 def sampler_for(mode: MomentMode, num_frames: int) -> Sampler:

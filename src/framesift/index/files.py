@@ -115,7 +115,7 @@ def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeErro
         for name in _walk(path, failed) if is_folder else [path]:
             try:
                 found[name] = _file(name)
-            except (OSError, UnicodeEncodeError) as error:
+            except OSError as error:
                 failed.append(DecodeError(name, _reason(error)))
     return [found[name] for name in sorted(found)], failed
 
@@ -151,10 +151,16 @@ def plan(files: Sequence[File], records: Iterable[VideoRecord], *, retry_failed:
 def content_hash(path: str | Path) -> str | None:
     """Hash of a whole file, or None where it cannot be read."""
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return None
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
     except OSError:
         return None
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # what has become a pipe meanwhile would block
 
 
 def vanished(path: str) -> bool:
@@ -193,7 +199,6 @@ def _walk(folder: str, failed: list[DecodeError]) -> Iterable[str]:
 
 
 def _file(name: str) -> File:
-    name.encode()  # the table holds UTF-8
     facts = os.stat(name)
     if not stat.S_ISREG(facts.st_mode):
         raise OSError(0, "not a regular file", name)  # opening a named pipe would wait for ever
@@ -207,7 +212,5 @@ def _origin(file: File, lost: Sequence[VideoRecord]) -> VideoRecord | None:
     return next((record for record in lost if record.content_hash == found), None)
 
 
-def _reason(error: OSError | UnicodeEncodeError) -> str:
-    if isinstance(error, UnicodeEncodeError):
-        return "its name is not valid UTF-8; rename it"
+def _reason(error: OSError) -> str:
     return error.strerror or str(error)

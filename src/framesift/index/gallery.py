@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ..features import TextFeatures, VideoFeatures
 from ..ranking import Gallery, exact_candidates
-from .schema import IndexMeta
+from .schema import IndexMeta, from_column
 from .store import Store, lance_errors
 
-__all__ = ["LanceGallery", "MomentRow"]
+__all__ = ["LanceGallery", "MomentRow", "list_lengths", "list_values"]
 
 COLUMNS = ("video_id", "start_s", "end_s", "vector")
 
@@ -70,7 +70,7 @@ class LanceGallery(Gallery):
         self._store, self._meta = store, meta
         videos = store.videos(columns=["video_id", "uri"])
         self._uri: dict[str, str] = dict(
-            zip(videos["video_id"].to_pylist(), videos["uri"].to_pylist(), strict=True)
+            zip(videos["video_id"].to_pylist(), map(from_column, videos["uri"].to_pylist()), strict=True)
         )
         self._dataset = store.moments()
         self._fragments = self._read_fragments(earlier._fragments if earlier else {})
@@ -112,11 +112,11 @@ class LanceGallery(Gallery):
         with lance_errors(self._store.index, "read"):
             table: pa.Table = self._dataset.take(self._offset[rows.numpy()].tolist(), columns=columns)
         times: list[list[float]] = table["frame_times_s"].to_pylist()
-        lengths = _lengths(table["frames"]) // self._meta.dim
+        lengths = list_lengths(table["frames"]) // self._meta.dim
         longest = max([self._meta.num_frames, *lengths.tolist()])
         mask = np.arange(longest) < lengths[:, None]
         frame = np.zeros((len(times), longest, self._meta.dim), np.float32)
-        frame[mask] = _values(table["frames"]).reshape(-1, self._meta.dim)
+        frame[mask] = list_values(table["frames"]).reshape(-1, self._meta.dim)
         features = VideoFeatures(
             frame=torch.from_numpy(frame),
             frame_mask=torch.from_numpy(mask),
@@ -127,7 +127,7 @@ class LanceGallery(Gallery):
     def _video(self, column: pa.ChunkedArray) -> Tensor | None:
         if column.null_count == len(column):
             return None
-        return torch.from_numpy(_values(column).reshape(-1, self._meta.dim).astype(np.float32))
+        return torch.from_numpy(list_values(column).reshape(-1, self._meta.dim).astype(np.float32))
 
     def moment(self, row: int) -> MomentRow:
         """Where a row lies."""
@@ -167,14 +167,14 @@ def _joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _lengths(column: pa.ChunkedArray) -> np.ndarray:
+def list_lengths(column: pa.ChunkedArray) -> np.ndarray:
     """How many numbers each list of a column holds."""
     return np.concatenate(
         [np.zeros(0, np.int64), *(chunk.value_lengths().to_numpy() for chunk in column.chunks)]
     )
 
 
-def _values(column: pa.ChunkedArray) -> np.ndarray:
+def list_values(column: pa.ChunkedArray) -> np.ndarray:
     """All numbers of a column of lists, one after another."""
     return np.concatenate(
         [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,16 +20,18 @@ from .build import BuildConfig, BuildReport, Progress, build
 from .cutting import MomentMode
 from .files import vanished
 from .gallery import LanceGallery
+from .journal import ASIDE, JOURNAL_NAME, recover
 from .lock import LOCK_NAME, WriterLock
 from .schema import META_NAME, MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord
 from .store import Store
+from .verify import Verification, verify
 
 if TYPE_CHECKING:
     from ..model import RetrievalModel
 
 __all__ = ["Index", "IndexInfo"]
 
-OWN_NAMES = {META_NAME, LOCK_NAME, f"{VIDEOS_TABLE}.lance", f"{MOMENTS_TABLE}.lance"}
+OWN_NAMES = {META_NAME, LOCK_NAME, JOURNAL_NAME, ASIDE, f"{VIDEOS_TABLE}.lance", f"{MOMENTS_TABLE}.lance"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,11 +259,8 @@ class Index:
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
         model = self.model
-        with WriterLock(self._opened().index):
-            # tables of its own: a search in another thread never sees them between two commits
-            return build(
-                Store(self.path), self._meta, model, given, config=config or BuildConfig(), progress=progress
-            )
+        with self._writing() as store:
+            return build(store, self._meta, model, given, config=config or BuildConfig(), progress=progress)
 
     def remove(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
         """Forget files, and all files of folders; the files themselves are not touched.
@@ -274,8 +273,7 @@ class Index:
             IndexLockedError: another process is writing.
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
-        with WriterLock(self._opened().index):
-            store = Store(self.path)
+        with self._writing() as store:
             records = store.records()
             chosen: dict[str, str] = {}
             for path in given:
@@ -295,11 +293,32 @@ class Index:
         Raises:
             IndexLockedError: another process is writing.
         """
-        with WriterLock(self._opened().index):
-            store = Store(self.path)
+        with self._writing() as store:
             gone = {r.video_id: r.uri for r in store.records() if vanished(r.uri)}
             store.remove(list(gone))
         return sorted(gone.values())
+
+    def compact(self) -> None:
+        """Merge small data files into large ones. A build does it by itself where there are many.
+
+        Deleted rows and versions from before leave the disk with the third change after this one, and not
+        before ten minutes have passed, so that nobody's search loses what it reads.
+
+        Raises:
+            IndexLockedError: another process is writing.
+        """
+        with self._writing() as store:
+            store.sweep()
+            store.compact(least_fragments=2)
+
+    def verify(self) -> Verification:
+        """Read all of the index and check that it is whole; changes nothing.
+
+        Checksums of the files, duplicate keys, moments without a video and the reverse, fingerprints, and that
+        every vector is the mean of its frames.
+        """
+        self._opened()
+        return verify(self.path, self._meta)
 
     # ---- searching it
 
@@ -328,10 +347,20 @@ class Index:
         if unit not in ("moment", "video"):
             raise InputError(f"unit={unit!r} is unknown; it is one of moment, video")
         model = self.model
-        gallery = self._current()
         text = model.encode_text([query.strip()])
-        ranking = rank(text, gallery, model.matcher, depth=depth, reranker=model.reranker)
-        return _hits(text, ranking, gallery, model, k=k, unit=unit)
+
+        def answer(gallery: LanceGallery) -> list[Hit]:
+            ranking = rank(text, gallery, model.matcher, depth=depth, reranker=model.reranker)
+            return _hits(text, ranking, gallery, model, k=k, unit=unit)
+
+        gallery = self._current()
+        try:
+            return answer(gallery)
+        except IndexStateError:
+            newer = self._current()
+            if newer is gallery:
+                raise
+            return answer(newer)  # the versions that the first try read were dropped meanwhile
 
     def features(self, paths: Iterable[str | Path]) -> VideoFeatures:
         """The stored features of videos that are kept whole, a row for each path: what evaluation needs.
@@ -357,6 +386,13 @@ class Index:
         if self._store is None:
             raise IndexStateError(f"the index {str(self.path)!r} was closed")
         return self._store
+
+    @contextmanager
+    def _writing(self) -> Generator[Store]:
+        """The lock, and tables of one's own: a search in another thread never sees them between two commits."""
+        with WriterLock(self._opened().index):
+            recover(self.path)
+            yield Store(self.path)
 
     def _current(self) -> LanceGallery:
         """The gallery as committed last; threads that search meanwhile keep the one they have."""
@@ -456,7 +492,11 @@ def _check_free(path: Path) -> None:
         )
     if os.path.isdir(path):
         try:
-            names = {name for name in os.listdir(path) if not name.startswith(f".{META_NAME}")}
+            names = {
+                name
+                for name in os.listdir(path)
+                if not name.startswith((f".{META_NAME}", f".{JOURNAL_NAME}"))
+            }
         except OSError as error:
             raise IndexStateError(f"cannot read {str(path)!r}: {error.strerror}") from error
         foreign = sorted(names - OWN_NAMES)

@@ -36,9 +36,7 @@ class WriterLock:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise IndexStateError(
-                f"cannot write to the index {str(self._index)!r}: {error.strerror}"
-            ) from error
+            raise self._unusable(error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -48,10 +46,20 @@ class WriterLock:
                 f"process {holder} is writing to the index {str(self._index)!r}; wait until it has "
                 "finished, or stop it (what it has committed stays). Searching works meanwhile"
             ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(file)
+            raise self._unusable(error) from error
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:  # no space for a few bytes: there is none for anything else
+            os.close(file)
+            raise self._unusable(error) from error
         self._file = file
         return self
+
+    def _unusable(self, error: OSError) -> IndexStateError:
+        return IndexStateError(f"cannot write to the index {str(self._index)!r}: {error.strerror}")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote, unquote_to_bytes
 
 import pyarrow as pa
 
 from ..errors import IndexNotFoundError, IndexStateError
 from .cutting import MomentMode
+from .durable import write_json
 
 __all__ = [
     "FORMAT_VERSION",
@@ -25,8 +27,9 @@ __all__ = [
     "VIDEOS_TABLE",
     "IndexMeta",
     "VideoRecord",
-    "fsync_path",
+    "from_column",
     "moments_schema",
+    "to_column",
     "videos_schema",
 ]
 
@@ -46,6 +49,7 @@ class IndexMeta:
         num_frames: frames that a moment keeps at most.
         moments: how videos are cut.
         model: name, directory or hub id that :func:`framesift.load` takes; None where the model had none.
+        snap_s: a frame may be replaced by a keyframe at most so many seconds away; 0 takes exact frames.
         format_version: version of this layout.
     """
 
@@ -54,6 +58,7 @@ class IndexMeta:
     num_frames: int
     moments: MomentMode
     model: str | None = None
+    snap_s: float = 0.0
     format_version: int = FORMAT_VERSION
 
     def write(self, index: Path) -> None:
@@ -63,15 +68,8 @@ class IndexMeta:
             IndexStateError: it cannot be written.
         """
         target = index / META_NAME
-        draft = index / f".{META_NAME}.{os.getpid()}"
         try:
-            with draft.open("w", encoding="utf-8") as file:
-                json.dump(asdict(self), file, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
-            fsync_path(index)
+            write_json(target, asdict(self), indent=2)
         except OSError as error:
             raise IndexStateError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
 
@@ -144,6 +142,33 @@ class VideoRecord:
         """Plain values for JSON."""
         return asdict(self)
 
+    def to_row(self) -> dict[str, Any]:
+        """The row of the table, which holds nothing but UTF-8."""
+        error = self.error and self.error.encode("utf-8", "backslashreplace").decode()
+        return asdict(replace(self, uri=to_column(self.uri), error=error))
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> VideoRecord:
+        """The record of a row of the table."""
+        return replace(cls(**row), uri=from_column(row["uri"]))
+
+
+FILE_URI = "file://"
+
+
+def to_column(path: str) -> str:
+    """An absolute path as the table holds it: itself, or a ``file:`` URI (RFC 8089) if it is not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return FILE_URI + quote(os.fsencode(path))
+    return path
+
+
+def from_column(uri: str) -> str:
+    """The path again; bytes that are not UTF-8 are surrogates in it (PEP 383)."""
+    return os.fsdecode(unquote_to_bytes(uri[len(FILE_URI) :])) if uri.startswith(FILE_URI) else uri
+
 
 def videos_schema() -> pa.Schema:
     """Columns of ``videos``, those of :class:`VideoRecord`."""
@@ -189,12 +214,3 @@ def moments_schema(dim: int) -> pa.Schema:
             ("fingerprint", pa.string()),
         ]
     )
-
-
-def fsync_path(path: Path) -> None:
-    """Make a file's content, or a directory's list of names, survive a power failure."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

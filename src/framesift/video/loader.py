@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any
@@ -32,9 +32,14 @@ __all__ = ["available_cores", "load_videos"]
 
 _START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there is a worker for each core already
-_AHEAD = 2  # files in work or waiting for the caller, per worker: bounds memory
+_AHEAD = 2  # files in work or waiting for the caller, per worker, unless the caller wants more
+
+MEMORY_BYTES = 2**30
+"""What decoding one file may allocate: 8K video fits (a frame of 10 bits takes 106 MB, a decoder keeps some six
+of them), what a forged header asks for does not."""
 
 Decoder = Callable[..., Frames]
+_Work = tuple[Decoder, Sampler, Transform | None, int]
 
 
 def available_cores() -> int:
@@ -50,18 +55,23 @@ def load_videos(
     *,
     workers: int = 0,
     timeout_s: float = 120.0,
+    memory_bytes: int = MEMORY_BYTES,
     transform: Transform | None = None,
     decoder: Decoder = decode,
-) -> Iterator[Frames | DecodeError]:
+    ahead: int = 0,
+    ahead_bytes: int = 2**28,
+) -> Generator[Frames | DecodeError]:
     """The sampled frames of each video, in the order of ``paths``; for a bad file its error, not raised.
 
     workers: processes that decode; 0 decodes in this one, without protection from crashes and hangs.
     timeout_s: what one file may take in a worker; it is then killed and replaced, and so it is if it dies.
+    memory_bytes: what a worker may allocate for one file, on top of what it needs to run.
     transform: applied to each frame in the worker, e.g. a resize, so that less travels between processes.
     decoder: called as ``decoder(path, sampler, transform=transform)``.
+    ahead: how many files are in work or waiting for the caller at once; at least two for each worker.
+    ahead_bytes: no more than those two per worker while waiting frames take more than this.
     Sampler, transform and decoder must be picklable by name, from an importable module (not ``__main__``).
-    At most two files per worker are in work or waiting. Stopping early, by closing the iterator, ends the
-    workers.
+    Stopping early, by closing the iterator, ends the workers.
     """
     if workers < 0:
         raise InputError(f"workers must be 0 or more, got {workers}")
@@ -69,7 +79,16 @@ def load_videos(
         raise InputError(f"timeout_s must be positive, got {timeout_s}")
     if workers == 0:
         return (_attempt(decoder, path, sampler, transform) for path in paths)
-    return _load_in_workers(paths, (decoder, sampler, transform), workers=workers, timeout_s=timeout_s)
+    if memory_bytes < 1:
+        raise InputError(f"memory_bytes must be positive, got {memory_bytes}")
+    return _load_in_workers(
+        paths,
+        (decoder, sampler, transform, memory_bytes),
+        workers=workers,
+        timeout_s=timeout_s,
+        ahead=max(ahead, _AHEAD * workers),
+        ahead_bytes=ahead_bytes,
+    )
 
 
 def _attempt(
@@ -83,11 +102,13 @@ def _attempt(
 
 def _load_in_workers(
     paths: Iterable[str | os.PathLike[str]],
-    work: tuple[Decoder, Sampler, Transform | None],
+    work: _Work,
     *,
     workers: int,
     timeout_s: float,
-) -> Iterator[Frames | DecodeError]:
+    ahead: int,
+    ahead_bytes: int,
+) -> Generator[Frames | DecodeError]:
     pool = [_Worker(work) for _ in range(workers)]
     idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
     for worker in pool:
@@ -101,16 +122,21 @@ def _load_in_workers(
             idle.put(worker)
 
     threads = ThreadPoolExecutor(workers, thread_name_prefix="framesift-decode")
-    ahead: deque[Future[Frames | DecodeError]] = deque()
+    pending: deque[Future[Frames | DecodeError]] = deque()
+
+    def enough() -> bool:
+        full = len(pending) >= _AHEAD * workers and _waiting_bytes(pending) > ahead_bytes
+        return full or len(pending) >= ahead
+
     try:
         for path in paths:
-            ahead.append(threads.submit(run, path_text(path)))
-            if len(ahead) >= _AHEAD * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
+            pending.append(threads.submit(run, path_text(path)))
+            while enough():
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for future in ahead:
+        for future in pending:
             future.cancel()
         for worker in pool:
             worker.close()  # a thread that waits for it sees the connection end
@@ -119,10 +145,15 @@ def _load_in_workers(
             worker.release()
 
 
+def _waiting_bytes(pending: Iterable[Future[Frames | DecodeError]]) -> int:
+    done = [future.result() for future in pending if future.done() and not future.exception()]
+    return sum(result.pixels.nbytes for result in done if isinstance(result, Frames))
+
+
 class _Worker:
     """A decoding process and this side's end of its connection; started when first needed."""
 
-    def __init__(self, work: tuple[Decoder, Sampler, Transform | None]) -> None:
+    def __init__(self, work: _Work) -> None:
         self._work = work
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None

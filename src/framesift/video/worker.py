@@ -1,6 +1,6 @@
 """The other end of loader.py: ``python -m framesift.video.worker FD`` decodes what the socket FD asks for.
 
-The protocol, in pickles over a private socket: the decoder, sampler and transform come once and are
+The protocol, in pickles over a private socket: decoder, sampler, transform and memory limit come once and are
 answered with None or the reason why they cannot be had; then every path is answered with a DecodeError, or
 with ``(shape, times_s, path, info)`` followed by a descriptor of the memory that holds the pixels.
 """
@@ -25,21 +25,17 @@ from .frames import Frames
 
 __all__ = ["main"]
 
-_MEMORY_LIMIT_BYTES = (
-    8 * 2**30
-)  # address space: a dozen 8K frames fit, what a forged header asks for does not
-
 
 def main(descriptor: int) -> None:
     """Serve until the other end closes, then end at once, even in the middle of a file."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
     connection = Connection(descriptor)
     try:
-        decoder, sampler, transform = connection.recv()
+        decoder, sampler, transform, memory_bytes = connection.recv()
     except Exception as error:  # unpickling may raise anything that an import raises
         connection.send(f"{type(error).__name__}: {error}")
         return
-    _limit_memory()
+    _limit_memory(memory_bytes)
     connection.send(None)
     paths: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, paths), daemon=True).start()
@@ -78,12 +74,13 @@ def _listen(connection: Connection, paths: queue.SimpleQueue[str]) -> None:
         os._exit(0)
 
 
-def _limit_memory() -> None:
-    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    limit = in_use + _MEMORY_LIMIT_BYTES
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard == resource.RLIM_INFINITY or hard > limit:
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+def _limit_memory(more_bytes: int) -> None:
+    """Let this process allocate so much more than it has now; shared memory does not count."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    in_use = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or hard > in_use + more_bytes:
+        resource.setrlimit(resource.RLIMIT_DATA, (in_use + more_bytes, hard))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 from framesift.errors import IndexNotFoundError, IndexStateError
 from framesift.index import store as store_module
 from framesift.index.schema import META_NAME, IndexMeta, VideoRecord, moments_schema
-from framesift.index.store import Store
+from framesift.index.store import HINT, Store
 
 DIM = 4
 META = IndexMeta(fingerprint="f" * 32, dim=DIM, num_frames=3, moments="whole", model="some-model")
@@ -150,10 +150,12 @@ def test_every_new_file_is_synced_manifests_last(store: Store, monkeypatch: pyte
 
     before = on_disk()
     store.commit([_record("a")], _moments(("a", 0.0)), known=[])
-    files = [path for path in synced if path.is_file()]
+    files = [path for path in synced if path.is_file() and path.name != HINT]
     assert set(files) == on_disk() - before
-    kinds = ["_versions" in path.parts for path in files]
-    assert kinds == sorted(kinds)
+    places = [(path.relative_to(store.index).parts[0], path.parent.name) for path in files]
+    assert places.index(("moments.lance", "_versions")) > places.index(("moments.lance", "data"))
+    assert places.index(("videos.lance", "_versions")) > places.index(("videos.lance", "data"))
+    assert places.index(("videos.lance", "data")) > places.index(("moments.lance", "_versions"))
     assert store.index in synced
 
 

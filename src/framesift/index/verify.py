@@ -1,0 +1,179 @@
+"""Reading all of an index to see whether it is whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from ..errors import IndexStateError
+from .gallery import list_lengths, list_values
+from .journal import Journal, find_damage, newest, open_table, tables, why
+from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, moments_schema, videos_schema
+
+__all__ = ["Check", "Verification", "verify"]
+
+SHOWN = 5  # examples in a message
+BATCH_ROWS = 1024
+VECTOR_TOLERANCE = (
+    1e-3  # vectors are computed from the fp16 frames in fp32; only the order of summing differs
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what it was.
+        examined: how many of them there were.
+        problems: what is wrong, in words; empty if nothing is.
+    """
+
+    name: str
+    examined: int
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The result of :meth:`framesift.Index.verify`."""
+
+    checks: list[Check]
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong."""
+        return [problem for check in self.checks for problem in check.problems]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"ok": self.ok, "checks": [asdict(check) for check in self.checks]}
+
+
+def verify(index: Path, meta: IndexMeta) -> Verification:
+    """Check the newest state of an index. Changes nothing and needs no lock; a build may go on meanwhile."""
+    damaged = _files(index)
+    if damaged.problems:
+        return Verification(checks=[damaged])
+    try:
+        return Verification(checks=[damaged, *_rows(index, meta)])
+    except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
+        return Verification(
+            checks=[damaged, Check(name="rows", examined=0, problems=[f"cannot be read: {why(error)}"])]
+        )
+
+
+def _files(index: Path) -> Check:
+    name = "data files, by size and checksum"
+    try:
+        versions = newest(index)
+        journal = Journal.read(index)
+        found = {
+            table: find_damage(index, table, versions[table], journal, checked_bytes=None)
+            for table in versions
+        }
+        examined = sum(
+            len(list(fragment.data_files()))
+            for table, path in tables(index).items()
+            if found[table] is None
+            for fragment in open_table(path, versions[table]).get_fragments()
+        )
+    except IndexStateError as error:
+        return Check(name=name, examined=0, problems=[str(error)])
+    problems = [f"table {table!r}: {reason}" for table, reason in found.items() if reason]
+    return Check(name=name, examined=examined, problems=problems)
+
+
+def _rows(index: Path, meta: IndexMeta) -> Iterator[Check]:
+    # videos first: a build writes them last, so that a video seen here has its moments there
+    places = tables(index)
+    videos_table = open_table(places[VIDEOS_TABLE])
+    moments_table = open_table(places[MOMENTS_TABLE])
+    yield _schemas(videos_table, moments_table, meta)
+    videos = videos_table.to_table(columns=["video_id", "uri", "status", "duration_s"]).to_pylist()
+    status = {row["video_id"]: row["status"] for row in videos}
+    owners: Counter[str] = Counter()
+    keys: list[str] = []
+    wrong_print: list[str] = []
+    unsound: list[str] = []
+    for batch in moments_table.to_batches(batch_size=BATCH_ROWS):
+        rows = pa.Table.from_batches([batch])
+        ids = rows["moment_id"].to_pylist()
+        keys += ids
+        owners.update(rows["video_id"].to_pylist())
+        prints = rows["fingerprint"].to_pylist()
+        wrong_print += [one for one, found in zip(ids, prints, strict=True) if found != meta.fingerprint]
+        unsound += [ids[row] for row in np.flatnonzero(~_sound(rows, meta.dim))]
+    yield _check(
+        "keys of videos, each once", len(videos), "twice in the index", _twice(v["uri"] for v in videos)
+    )
+    yield _check(
+        "ids of videos, each once", len(videos), "twice in the index", _twice(v["video_id"] for v in videos)
+    )
+    yield _check("keys of moments, each once", len(keys), "twice in the index", _twice(keys))
+    yield _check("fingerprints of moments", len(keys), f"not of {meta.fingerprint[:12]}", wrong_print)
+    yield _check("vectors and frames of moments", len(keys), "not as they were computed", unsound)
+    bare = [row["uri"] for row in videos if row["status"] == "ok" and not owners[row["video_id"]]]
+    yield _check("videos have their moments", len(videos), "without moments", bare)
+    strays = sorted(owner for owner in owners if status.get(owner) != "ok")
+    yield _check(
+        "moments have their video",
+        len(owners),
+        "moments of a video that is not in the index",
+        strays,
+        remedy="the next framesift index deletes them",
+    )
+
+
+def _schemas(videos: Any, moments: Any, meta: IndexMeta) -> Check:
+    pairs = {VIDEOS_TABLE: (videos, videos_schema()), MOMENTS_TABLE: (moments, moments_schema(meta.dim))}
+    problems = [
+        f"table {name!r}: column {column.name!r} is missing or of another type than {column.type}"
+        for name, (table, wanted) in pairs.items()
+        for column in wanted
+        if column.name not in table.schema.names or table.schema.field(column.name).type != column.type
+    ]
+    return Check(
+        name="columns of the tables", examined=sum(len(s) for _, s in pairs.values()), problems=problems
+    )
+
+
+def _sound(rows: pa.Table, dim: int) -> np.ndarray:
+    """For each moment, whether its vector is the normalised mean of its normalised frames, and the rest fits."""
+    lengths = list_lengths(rows["frames"])
+    times = list_lengths(rows["frame_times_s"])
+    fits = (lengths == times * dim) & (times > 0)
+    start, end = rows["start_s"].to_numpy(), rows["end_s"].to_numpy()
+    fits &= (start >= 0) & (end >= start)
+    if not fits.all():
+        return fits
+    frames = list_values(rows["frames"]).astype(np.float32).reshape(-1, dim)
+    units = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-12)
+    first = np.concatenate([[0], np.cumsum(times)[:-1]]).astype(np.int64)
+    means = np.add.reduceat(units, first) / times[:, None]
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+    vectors = list_values(rows["vector"]).astype(np.float32).reshape(-1, dim)
+    return fits & (np.abs(vectors - means).max(axis=1) <= VECTOR_TOLERANCE)
+
+
+def _twice(keys: Iterable[str]) -> list[str]:
+    return [key for key, count in Counter(keys).items() if count > 1]
+
+
+def _check(name: str, examined: int, what: str, wrong: list[str], *, remedy: str = "") -> Check:
+    if not wrong:
+        return Check(name=name, examined=examined)
+    examples = ", ".join(map(repr, wrong[:SHOWN])) + (", ..." if len(wrong) > SHOWN else "")
+    tail = f"; {remedy}" if remedy else ""
+    return Check(name=name, examined=examined, problems=[f"{len(wrong)} {what}: {examples}{tail}"])
