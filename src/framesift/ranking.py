@@ -228,6 +228,8 @@ def merge_adjacent(
     Returns:
         At most ``k`` groups of positions, the group with the best moment first, each in the order of time.
     """
+    if k < 1:
+        raise InputError(f"k is {k}; it must be at least 1")
     if not len(videos) == len(start_s) == len(end_s):
         raise ShapeError(
             "merge_adjacent", expected=f"{len(videos)} starts and ends", got=(len(start_s), len(end_s))
@@ -236,25 +238,16 @@ def merge_adjacent(
     for position, video in enumerate(videos):
         if len(groups) == k:
             break
-        before = next(
-            (
-                g
-                for g in groups
-                if videos[g[-1]] == video and abs(end_s[g[-1]] - start_s[position]) < ADJACENT_S
-            ),
-            None,
-        )
-        after = next(
-            (
-                g
-                for g in groups
-                if videos[g[0]] == video and abs(start_s[g[0]] - end_s[position]) < ADJACENT_S
-            ),
-            None,
-        )
-        joined = [*(before or []), position, *(after or [])]
-        groups = [g for g in groups if g is not before and g is not after]
-        groups.append(joined)
+        start, end = start_s[position], end_s[position]
+        joined, others = [position], list[list[int]]()
+        for group in groups:
+            first, last = group[0], group[-1]
+            apart = max(start - end_s[last], start_s[first] - end)
+            if videos[first] == video and apart < ADJACENT_S:
+                joined += group
+            else:
+                others.append(group)
+        groups = [*others, sorted(joined, key=lambda i: (start_s[i], end_s[i]))]
     return sorted(groups, key=min)
 
 
