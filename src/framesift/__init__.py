@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         FramesiftError,
         IndexLockedError,
         IndexNotFoundError,
+        IndexRecoveredWarning,
         InputError,
         UnknownModelError,
     )
@@ -50,6 +51,7 @@ __all__ = [
     "Index",
     "IndexLockedError",
     "IndexNotFoundError",
+    "IndexRecoveredWarning",
     "InputError",
     "Matcher",
     "MeanPool",
@@ -85,6 +87,7 @@ _HOMES = {
         "FramesiftError",
         "IndexLockedError",
         "IndexNotFoundError",
+        "IndexRecoveredWarning",
         "InputError",
         "UnknownModelError",
     ),

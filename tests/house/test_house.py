@@ -18,7 +18,7 @@ from framesift import errors
 from framesift.cli.main import EXIT_CODES
 
 REPO = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "transformers", "lancedb", "pyarrow", "av", "numpy", "PIL")
+HEAVY = ("torch", "transformers", "lance", "pyarrow", "av", "numpy", "PIL")
 
 
 def modules() -> list[str]:

@@ -21,7 +21,7 @@ __all__ = ["EXAMPLES", "doctor"]
 EXAMPLES = """Examples: `framesift doctor` prints what was found, and ends with exit code 1 if something does not work.
 `framesift doctor --json` is good to attach to a bug report."""
 
-PACKAGES = ("torch", "transformers", "av", "lancedb", "pyarrow", "pillow", "numpy")
+PACKAGES = ("torch", "transformers", "av", "pylance", "pyarrow", "pillow", "numpy")
 LOW_DISK_BYTES = 2_000_000_000
 
 

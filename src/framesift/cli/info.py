@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import IndexStateError
 from .output import INDEX_OPTION, JSON_OPTION, emit_json, format_bytes, format_time, one_line, say
+
+if TYPE_CHECKING:
+    from ..index import IndexInfo, Verification, VideoRecord
 
 __all__ = ["EXAMPLES", "info"]
 
 EXAMPLES = """Examples: `framesift info` tells about framesift.index in this directory.
-`framesift info --index holidays.index --videos` lists its videos, and those that could not be read."""
+`framesift info --index holidays.index --videos` lists its videos, and those that could not be read.
+`framesift info --verify` reads all of it and checks that it is whole; exit code 5 if it is not."""
 
 
 def info(
     index: Path = INDEX_OPTION,
     videos: bool = typer.Option(False, "--videos", help="List the videos, too."),
+    verify: bool = typer.Option(
+        False,
+        "--verify",
+        help="Read all of it: checksums, keys, fingerprints, and whether videos, moments and frames agree.",
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Tell what an index holds."""
@@ -25,20 +37,39 @@ def info(
     with Index.open(index) as opened:
         summary = opened.info()
         records = opened.videos() if videos else []
+        verification = opened.verify() if verify else None
     if as_json:
         document = summary.to_dict()
         if videos:
             document["files"] = [record.to_dict() for record in records]
+        if verification is not None:
+            document["verification"] = verification.to_dict()
         emit_json(document)
-        return
+    else:
+        _print(summary, records)
+        if verification is not None:
+            _print_checks(verification)
+    if verification is not None and not verification.ok:
+        raise IndexStateError(
+            f"the index {str(index)!r} is damaged: {'; '.join(verification.problems)}. If the videos are still there, "
+            "index them again into another directory"
+        )
+
+
+def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
     facts = {
         "index": summary.path,
         "videos": f"{summary.videos} ({format_time(summary.duration_s)}), {summary.failed} unreadable",
         "moments": f"{summary.moments}, cut by {summary.cutting!r}, up to {summary.num_frames} frames each",
         "model": summary.model or "unnamed",
         "embedding": f"{summary.dim} dimensions, fingerprint {summary.fingerprint[:12]}",
+        "decoding": f"keyframes within {summary.snap_s:g} s" if summary.snap_s else "exact frames",
         "size": f"{format_bytes(summary.size_bytes)}, format {summary.format_version}",
     }
+    if summary.set_aside:
+        facts["set aside"] = (
+            f"{summary.set_aside} damaged or later manifests, in set-aside/; they may be deleted"
+        )
     for name, value in facts.items():
         say(f"{name:>10}  {value}")
     for record in records:
@@ -47,3 +78,8 @@ def info(
             say(f"{length:>10}  {record.width} x {record.height} {record.codec}  {one_line(record.uri)}")
         else:
             say(f"{'unreadable':>10}  {one_line(record.uri)}: {record.error}")
+
+
+def _print_checks(verification: Verification) -> None:
+    for check in verification.checks:
+        say(f"{'FAIL' if check.problems else 'ok':>10}  {check.name} ({check.examined})")

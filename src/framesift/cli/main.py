@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from typing import Any
 
 import typer
 
-from ..errors import FramesiftError
+from ..errors import FramesiftError, IndexRecoveredWarning
 from . import demo, doctor, indexing, info, models, searching
 from .output import talk
 
@@ -64,8 +66,23 @@ def _say_interrupted() -> None:
     talk("interrupted; what was committed is kept, and the same command goes on from there")
 
 
+def _say_warnings() -> None:
+    """What befell an index is a line like every other; other warnings look as Python prints them."""
+    print_warning = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
+        if issubclass(category, IndexRecoveredWarning):
+            talk(f"warning: {message}")
+        else:
+            print_warning(message, category, filename, lineno, *rest)
+
+    warnings.simplefilter("always", IndexRecoveredWarning)
+    warnings.showwarning = show
+
+
 def run() -> None:
     """Entry point of the command: one line on stderr and an exit code for every error that is not a bug."""
+    _say_warnings()
     try:
         app()
     except FramesiftError as error:

@@ -1,7 +1,7 @@
-"""The index: LanceDB tables of features, built resumably, searched exactly.
+"""The index: Lance tables of features, built resumably, searched exactly.
 
 The names are imported when they are asked for: the decoding processes import a part of this package that must
-not bring LanceDB and torch with it.
+not bring Lance and torch with it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,31 @@ if TYPE_CHECKING:
     from .gallery import LanceGallery
     from .index import Index, IndexInfo
     from .schema import IndexMeta, VideoRecord
+    from .verify import Check, Verification
 
 __all__ = [
     "BuildConfig",
     "BuildReport",
+    "Check",
     "Index",
     "IndexInfo",
     "IndexMeta",
     "LanceGallery",
     "Progress",
+    "Verification",
     "VideoRecord",
 ]
 
 _HOMES = {
     "BuildConfig": "build",
     "BuildReport": "build",
+    "Check": "verify",
     "Index": "index",
     "IndexInfo": "index",
     "IndexMeta": "schema",
     "LanceGallery": "gallery",
     "Progress": "build",
+    "Verification": "verify",
     "VideoRecord": "schema",
 }
 

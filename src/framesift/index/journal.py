@@ -229,6 +229,10 @@ def newest_whole(index: Path, *, checked_bytes: int | None = CHECKED_BYTES) -> t
         return reason is None
 
     good = {name: whole(name, version) for name, version in top.items()}
+    for name in TABLES:
+        if journal.states and top[name] < (noted := journal.states[-1].version(name)):
+            good[name] = False
+            reasons.setdefault(name, f"version {noted} of the table {name!r} cannot be read (it is missing)")
     if all(good.values()):
         return State(top[VIDEOS_TABLE], top[MOMENTS_TABLE], time.time()), ""
     said = "; ".join(reasons.values())

@@ -66,7 +66,7 @@ def test_few_frames_are_all_kept() -> None:
 def test_sampler_reaches_a_decoding_process_without_heavy_imports() -> None:
     script = (
         "import pickle, sys; sampler = pickle.load(sys.stdin.buffer); print(len(sampler.times(0, 90)));"
-        "print([name for name in ('torch', 'lancedb', 'pyarrow', 'transformers') if name in sys.modules])"
+        "print([name for name in ('torch', 'lance', 'pyarrow', 'transformers') if name in sys.modules])"
     )
     sent = pickle.dumps(sampler_for("auto", F))
     done = subprocess.run([sys.executable, "-c", script], input=sent, capture_output=True, check=True)

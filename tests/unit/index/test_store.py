@@ -5,46 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from framesift.errors import IndexNotFoundError, IndexStateError
 from framesift.index import store as store_module
-from framesift.index.schema import META_NAME, IndexMeta, VideoRecord, moments_schema
+from framesift.index.schema import META_NAME, IndexMeta
 from framesift.index.store import HINT, Store
-
-DIM = 4
-META = IndexMeta(fingerprint="f" * 32, dim=DIM, num_frames=3, moments="whole", model="some-model")
-
-
-def _record(name: str, **changes: object) -> VideoRecord:
-    values = {
-        "video_id": name,
-        "uri": f"/videos/{name}.mp4",
-        "content_hash": name,
-        "mtime_ns": 1,
-        "size_bytes": 2,
-        "added_at": "2026-01-01T00:00:00+00:00",
-    }
-    return VideoRecord(**(values | changes))
-
-
-def _moments(*starts: tuple[str, float]) -> pa.Table:
-    rows = [
-        {
-            "moment_id": f"{video_id}:{start:.3f}",
-            "video_id": video_id,
-            "start_s": start,
-            "end_s": start + 1,
-            "vector": np.full(DIM, 0.5, np.float32),
-            "frames": np.zeros(2 * DIM, np.float16),
-            "frame_times_s": [start, start + 0.5],
-            "fingerprint": META.fingerprint,
-        }
-        for video_id, start in starts
-    ]
-    return pa.Table.from_pylist(rows, schema=moments_schema(DIM))
+from index_rows import META, moments, record
 
 
 def _ids(store: Store) -> list[str]:
@@ -74,10 +41,10 @@ def test_meta_survives_and_explains_what_is_wrong(tmp_path: Path) -> None:
 
 def test_committed_rows_come_back(store: Store) -> None:
     records = [
-        _record("a", duration_s=2.5, width=64, codec="h264"),
-        _record("b", status="failed", error="empty"),
+        record("a", duration_s=2.5, width=64, codec="h264"),
+        record("b", status="failed", error="empty"),
     ]
-    store.commit(records, _moments(("a", 0.0), ("a", 1.0)), known=[])
+    store.commit(records, moments(("a", 0.0), ("a", 1.0)), known=[])
     again = Store(store.index)
     assert again.records() == records
     assert _ids(again) == ["a:0.000", "a:1.000"]
@@ -85,15 +52,15 @@ def test_committed_rows_come_back(store: Store) -> None:
 
 
 def test_replacing_takes_old_moments_out_and_leaves_others_alone(store: Store) -> None:
-    store.commit([_record("a"), _record("b")], _moments(("a", 0.0), ("a", 1.0), ("b", 0.0)), known=[])
-    store.commit([_record("a", size_bytes=9), _record("c")], _moments(("a", 0.5), ("c", 0.0)), known=["a"])
+    store.commit([record("a"), record("b")], moments(("a", 0.0), ("a", 1.0), ("b", 0.0)), known=[])
+    store.commit([record("a", size_bytes=9), record("c")], moments(("a", 0.5), ("c", 0.0)), known=["a"])
     assert _ids(store) == ["a:0.500", "b:0.000", "c:0.000"]
     assert [(r.video_id, r.size_bytes) for r in store.records()] == [("a", 9), ("b", 2), ("c", 2)]
 
 
 def test_replacing_by_a_failure_leaves_no_moment(store: Store) -> None:
-    store.commit([_record("a"), _record("b")], _moments(("a", 0.0), ("b", 0.0)), known=[])
-    store.commit([_record("a", status="failed", error="torn")], _moments(), known=["a"])
+    store.commit([record("a"), record("b")], moments(("a", 0.0), ("b", 0.0)), known=[])
+    store.commit([record("a", status="failed", error="torn")], moments(), known=["a"])
     assert _ids(store) == ["b:0.000"]
     assert [r.status for r in store.records()] == ["failed", "ok"]
 
@@ -101,7 +68,7 @@ def test_replacing_by_a_failure_leaves_no_moment(store: Store) -> None:
 def test_remove_and_more_ids_than_one_filter_takes(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "IDS_PER_DELETE", 2)
     names = list("abcde")
-    store.commit([_record(n) for n in names], _moments(*((n, 0.0) for n in names)), known=[])
+    store.commit([record(n) for n in names], moments(*((n, 0.0) for n in names)), known=[])
     store.remove(["a", "b", "c", "e"])
     assert _ids(store) == ["d:0.000"]
     assert [r.video_id for r in store.records()] == ["d"]
@@ -110,7 +77,7 @@ def test_remove_and_more_ids_than_one_filter_takes(store: Store, monkeypatch: py
 def test_sweep_deletes_moments_of_an_unfinished_commit_only(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.commit([_record("a")], _moments(("a", 0.0)), known=[])
+    store.commit([record("a")], moments(("a", 0.0)), known=[])
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -118,7 +85,7 @@ def test_sweep_deletes_moments_of_an_unfinished_commit_only(
     with monkeypatch.context() as patch:
         patch.setattr(store, "_put", killed)
         with pytest.raises(KeyboardInterrupt):
-            store.commit([_record("b")], _moments(("b", 0.0)), known=[])
+            store.commit([record("b")], moments(("b", 0.0)), known=[])
     assert _ids(store) == ["a:0.000", "b:0.000"]
     assert store.sweep() == 1
     assert _ids(store) == ["a:0.000"]
@@ -126,9 +93,9 @@ def test_sweep_deletes_moments_of_an_unfinished_commit_only(
 
 
 def test_moving_changes_the_row_and_no_moment(store: Store) -> None:
-    store.commit([_record("a")], _moments(("a", 0.0)), known=[])
+    store.commit([record("a")], moments(("a", 0.0)), known=[])
     before = store.moments().version
-    store.update_videos([_record("a", uri="/elsewhere/a.mp4")])
+    store.update_videos([record("a", uri="/elsewhere/a.mp4")])
     assert [r.uri for r in store.records()] == ["/elsewhere/a.mp4"]
     assert store.moments().version == before
 
@@ -136,7 +103,7 @@ def test_moving_changes_the_row_and_no_moment(store: Store) -> None:
 def test_readers_see_commits_of_another_handle(store: Store) -> None:
     reader = Store(store.index)
     before = reader.version()
-    store.commit([_record("a")], _moments(("a", 0.0)), known=[])
+    store.commit([record("a")], moments(("a", 0.0)), known=[])
     assert reader.version() != before
     assert reader.num_moments() == 1
 
@@ -149,7 +116,7 @@ def test_every_new_file_is_synced_manifests_last(store: Store, monkeypatch: pyte
         return {path for path in store.index.rglob("*") if path.is_file()}
 
     before = on_disk()
-    store.commit([_record("a")], _moments(("a", 0.0)), known=[])
+    store.commit([record("a")], moments(("a", 0.0)), known=[])
     files = [path for path in synced if path.is_file() and path.name != HINT]
     assert set(files) == on_disk() - before
     places = [(path.relative_to(store.index).parts[0], path.parent.name) for path in files]
