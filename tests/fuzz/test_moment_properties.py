@@ -114,6 +114,8 @@ def test_an_index_keeps_a_few_ascending_frames_of_every_moment(
         assert len(few) == min(num_frames, len(rows))
         assert set(few) <= set(rows.tolist())
         assert all(a < b for a, b in pairwise(few))
+        middles = (np.arange(len(few)) + 0.5) * len(rows) / len(few) - 0.5
+        assert (np.abs(np.array(few) - rows[0] - middles) <= 0.5).all()
 
 
 @SETTINGS

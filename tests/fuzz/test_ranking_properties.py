@@ -178,4 +178,8 @@ def test_the_focus_lies_within_the_result_around_its_peak(gaps: list[float], wei
     )
     start_s, end_s = hit.focus_s
     assert 0.0 <= start_s < end_s <= hit.end_s
-    assert start_s <= times_s[attention.index(max(attention))] <= end_s
+    inside = [i for i, time_s in enumerate(times_s) if start_s <= time_s <= end_s]
+    assert attention.index(max(attention)) in inside
+    assert all(attention[i] >= max(attention) / 2 for i in inside)
+    for outside in {inside[0] - 1, inside[-1] + 1} & set(range(len(times_s))):
+        assert attention[outside] < max(attention) / 2
