@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from ..errors import DecodeError
 
-__all__ = ["MAX_PIXELS", "VideoFile", "decoders", "orient", "path_text"]
+__all__ = ["IN_ORDER_CODECS", "MATROSKA", "MAX_PIXELS", "VideoFile", "decoders", "orient", "path_text"]
 
 MAX_PIXELS = 40_000_000  # a frame of 8K DCI video has 35 million; a forged canvas has billions
 
@@ -47,6 +47,13 @@ _FORMATS = (
 # Containers that store no presentation times. Those that FFmpeg makes up run backwards with B-frames, but
 # its decoding times, attached to frames as they come out, advance evenly.
 _UNTIMED_CONTAINERS = frozenset({"avi"})
+# How files begin whose headers describe their streams: Matroska, and the first box of an MP4 or QuickTime file.
+_EBML = b"\x1aE\xdf\xa3"
+_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
+MATROSKA = "matroska,webm"  # FFmpeg's name for both
+IN_ORDER_CODECS = frozenset(
+    {"vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores"}
+)  # pictures are never reordered
 _FALLBACK_FPS = Fraction(25)  # FFmpeg's own default for streams without any clock
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -87,6 +94,12 @@ def _as_decode_error(path: str) -> Generator[None]:
         raise DecodeError(path, f"not a readable video ({error})") from error
 
 
+def _has_header(path: str) -> bool:
+    with Path(path).open("rb", buffering=0) as file:
+        start = file.read(8)
+    return start.startswith(_EBML) or start[4:] in _FIRST_BOXES
+
+
 def orient(pixels: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
     """``pixels [height, width, 3]`` turned and mirrored as a display matrix asks (in quarter turns).
 
@@ -107,22 +120,24 @@ class VideoFile:
 
     The stream is the default one, the largest among several; cover pictures do not count.
     ``damage`` is the first read or decode error that was passed over, None where there was none.
+    ``quick`` takes the stream's properties from the header, where one describes them, instead of decoding
+    the first pictures to learn them: enough to decode by, not to tell how far pictures are reordered.
     Raises DecodeError when the path is no regular file, or not a video.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | bytes) -> None:
+    def __init__(self, path: str | os.PathLike[str] | bytes, *, quick: bool = False) -> None:
         self.path = path_text(path)
         self.damage: str | None = None
         self._file: Any = None
         self._container: InputContainer | None = None
         try:
             with _as_decode_error(self.path):
-                self._open()
+                self._open(quick)
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> None:
+    def _open(self, quick: bool) -> None:
         status = os.stat(self.path)
         if not stat.S_ISREG(status.st_mode):
             kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
@@ -135,21 +150,39 @@ class VideoFile:
             source.encode()
         except UnicodeEncodeError:  # FFmpeg takes names as UTF-8 only
             source = self._file = Path(self.path).open("rb")  # noqa: SIM115 (close() closes it)
+        quick = quick and _has_header(self.path)
+        self._open_container(source, probe=not quick)
+        if quick and not self._is_plain():
+            self.container.close()
+            if self._file is not None:
+                self._file.seek(0)
+            self._open_container(source, probe=True)
+        if self.codec.width * self.codec.height > MAX_PIXELS:
+            raise DecodeError(self.path, f"frames of {self.codec.width}x{self.codec.height} are too large")
+        self.codec.options = {"max_pixels": str(MAX_PIXELS)}
+        if quick and self.codec.name == "h264":
+            self.codec.options |= {"strict": "1"}  # hold pictures back as long as the standard lets them wait
+        self.codec.thread_count = 1  # we are parallel over files; frame threads would also delay every frame
+        self.time_base = self.stream.time_base or Fraction(1, 90_000)
+        self._reformatter = VideoReformatter()
+
+    def _open_container(self, source: Any, *, probe: bool) -> None:
         container = av.open(
             source,
             "r",
             options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+            container_options={} if probe else {"codec_whitelist": "none"},
             metadata_errors="replace",
         )
         self.container = self._container = cast("InputContainer", container)
         self.stream = self._choose_stream()
         self.codec: VideoCodecContext = self.stream.codec_context
-        if self.codec.width * self.codec.height > MAX_PIXELS:
-            raise DecodeError(self.path, f"frames of {self.codec.width}x{self.codec.height} are too large")
-        self.codec.options = {"max_pixels": str(MAX_PIXELS)}
-        self.codec.thread_count = 1  # we are parallel over files; frame threads would also delay every frame
-        self.time_base = self.stream.time_base or Fraction(1, 90_000)
-        self._reformatter = VideoReformatter()
+
+    def _is_plain(self) -> bool:
+        """Whether the header alone will do: one stream to choose, of a size that may well be true, and decoding
+        times in the file, or none needed (FFmpeg works out Matroska's from what it has decoded)."""
+        timed = self.container.format.name != MATROSKA or self.codec.name in IN_ORDER_CODECS
+        return timed and self.num_streams == 1 and 0 < self.codec.width * self.codec.height <= MAX_PIXELS
 
     def _choose_stream(self) -> VideoStream:
         streams = [s for s in self.container.streams.video if not s.disposition & _NOT_A_VIDEO]

@@ -33,6 +33,7 @@ Path = str | os.PathLike[str]
 Transform = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Applied to every frame, uint8 ``[height, width, 3]``, once it is decoded; all results have one shape."""
 
+_KEPT_BYTES = 64 << 20  # of decoded frames that sequential reading holds rather than decode them twice
 _TICK_SLACK = 1e-4  # of a tick: 0.29 s * 100 is 28.999999999999996 ticks
 
 
@@ -66,6 +67,10 @@ class _ByGop:
     def count(self) -> int:
         return len(self._gops.shown())
 
+    def snapped(self, ticks: Sequence[int], *, slack: int, low: int, high: int) -> Sequence[int]:
+        """Ascending ticks, moved to keyframes in ``[low, high)`` that are at most ``slack`` ticks away."""
+        return self._gops.snapped(ticks, slack=slack, low=low, high=high)
+
     def at(self, ticks: Sequence[int]) -> _Decoded:
         """The frames on display at ascending ticks, each once."""
         for frame in self._gops.frames_at(ticks):
@@ -79,22 +84,34 @@ class _ByGop:
 
 
 class _Sequential:
-    """Reads by decoding everything, twice: once to learn which frames there are, once to pick."""
+    """Reads by decoding everything: to learn which frames there are and, unless they all fit in memory, again
+    to pick."""
 
     def __init__(self, video: VideoFile) -> None:
         self._video = video
         self._ticks: list[int] = []
+        self._kept: list[VideoFrame] | None = []
+        kept_bytes = 0
         with VideoFile(video.path) as first_pass:
             length = first_pass.frame_ticks
             for tick, frame in first_pass.frames():
                 self._ticks.append(tick)
                 length = frame.duration or length
+                if self._kept is not None:
+                    self._kept.append(frame)
+                    kept_bytes += sum(plane.buffer_size for plane in frame.planes)
+                    if kept_bytes > _KEPT_BYTES:
+                        self._kept = None
             if not self._ticks:
                 raise _no_frames(first_pass)
         self.timeline = _Timeline(self._ticks[0], self._ticks[-1] + length, float(video.time_base))
 
     def count(self) -> int:
         return len(self._ticks)
+
+    def snapped(self, ticks: Sequence[int], *, slack: int, low: int, high: int) -> Sequence[int]:
+        """The ticks as they are: exact frames cost no more here."""
+        return ticks
 
     def at(self, ticks: Sequence[int]) -> _Decoded:
         return self._rows({max(0, bisect_right(self._ticks, tick) - 1) for tick in ticks})
@@ -104,7 +121,8 @@ class _Sequential:
         return self._rows(set(indices))
 
     def _rows(self, wanted: set[int]) -> _Decoded:
-        for index, (tick, frame) in enumerate(self._video.frames()):
+        frames = self._video.frames() if self._kept is None else zip(self._ticks, self._kept, strict=True)
+        for index, (tick, frame) in enumerate(frames):
             if index in wanted:
                 yield tick, frame
                 wanted.discard(index)
@@ -127,10 +145,20 @@ def _no_frames(video: VideoFile) -> DecodeError:
 _Decoded = Iterator[tuple[int, VideoFrame]]  # each frame with its tick
 _Reader = _ByGop | _Sequential
 _Ask = Callable[[_Reader], tuple[int, _Decoded]]  # frames, and how many there can be at most
-_READERS: tuple[Callable[[VideoFile], _Reader], ...] = (
-    lambda video: _ByGop(video, skip_unreferenced=True),
-    lambda video: _ByGop(video, skip_unreferenced=False),
-    _Sequential,
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How to read a file: how carefully to open it, and what reads it then."""
+
+    quick: bool
+    reader: Callable[[VideoFile], _Reader]
+
+
+_WAYS = (
+    _Way(True, lambda video: _ByGop(video, skip_unreferenced=True)),
+    _Way(False, lambda video: _ByGop(video, skip_unreferenced=False)),
+    _Way(False, _Sequential),
 )
 
 
@@ -145,14 +173,14 @@ class _Picked:
 
 def _read(
     path: Path,
-    open_reader: Callable[[VideoFile], _Reader],
+    way: _Way,
     ask: _Ask,
     *,
     after_s: float = -math.inf,
 ) -> Iterator[_Picked]:
     """The frames asked for that start after ``after_s``, in order. Raises SeekError if the reader gives up."""
-    with VideoFile(path) as video:
-        reader = open_reader(video)
+    with VideoFile(path, quick=way.quick) as video:
+        reader = way.reader(video)
         at_most, frames = ask(reader)
         for tick, frame in frames:
             if reader.timeline.seconds(tick) > after_s:
@@ -161,25 +189,31 @@ def _read(
 
 def _collect(path: Path, ask: _Ask, transform: Transform | None = None) -> _Stack:
     """The frames asked for, by the quickest reader that can be trusted with this file."""
-    for open_reader in _READERS:
+    for way in _WAYS:
         stack = _Stack(path, transform)
         try:
-            for picked in _read(path, open_reader, ask):
+            for picked in _read(path, way, ask):
                 stack.push(picked)
         except SeekError:
             continue
         return stack
-    raise AssertionError("the last reader never raises SeekError")
+    raise AssertionError("the last way never raises SeekError")
 
 
-def _times(sampler: Sampler, start_s: float, end_s: float | None) -> _Ask:
+def _times(sampler: Sampler, start_s: float, end_s: float | None, snap_s: float) -> _Ask:
     if not start_s >= 0 or (end_s is not None and not end_s > start_s):
         raise InputError(f"need 0 <= start_s < end_s, got {start_s}, {end_s}")
+    if not 0 <= snap_s < math.inf:
+        raise InputError(f"snap_s must be 0 or more, got {snap_s}")
 
     def ask(reader: _Reader) -> tuple[int, _Decoded]:
         line = reader.timeline
         stop_s = line.duration_s if end_s is None else min(end_s, line.duration_s)
-        ticks = [line.tick(float(t)) for t in sampler.times(min(start_s, stop_s), stop_s)]
+        begin_s = min(start_s, stop_s)
+        ticks: Sequence[int] = [line.tick(float(t)) for t in sampler.times(begin_s, stop_s)]
+        if snap_s > 0:
+            slack = line.tick(snap_s) - line.first
+            ticks = reader.snapped(ticks, slack=slack, low=line.tick(begin_s), high=line.tick(stop_s))
         return len(ticks), reader.at(ticks)
 
     return ask
@@ -246,13 +280,21 @@ def decode(
     *,
     start_s: float = 0.0,
     end_s: float | None = None,
+    snap_s: float = 0.0,
     transform: Transform | None = None,
 ) -> Frames:
     """The frames on display at the sampler's times in ``[start_s, end_s)``, the whole video by default.
 
     A frame on display at several of the times comes once: a video of three frames gives three.
+
+    ``snap_s`` gives up exact times for speed: a time with a keyframe in the interval at most ``snap_s``
+    seconds away (to a tick of the file's clock) gets the nearest such keyframe, which decodes alone, instead
+    of the frame on display. Frames then are spaced less evenly and may be fewer (times that share a keyframe
+    share its frame), and come where the encoder saw scenes change; ``times_s`` says when each is shown. It
+    saves most where keyframes are close together, and does nothing for files that must be decoded from end
+    to end. Raises InputError if it is negative or not finite.
     """
-    return _collect(path, _times(sampler, start_s, end_s), transform).take()
+    return _collect(path, _times(sampler, start_s, end_s, snap_s), transform).take()
 
 
 def iter_decode(
@@ -262,6 +304,7 @@ def iter_decode(
     chunk_frames: int = 64,
     start_s: float = 0.0,
     end_s: float | None = None,
+    snap_s: float = 0.0,
     transform: Transform | None = None,
 ) -> Iterator[Frames]:
     """``decode`` in pieces of at most ``chunk_frames`` frames, so that hours of video fit in memory.
@@ -270,12 +313,12 @@ def iter_decode(
     """
     if chunk_frames < 1:
         raise InputError(f"chunk_frames must be at least 1, got {chunk_frames}")
-    ask = _times(sampler, start_s, end_s)
+    ask = _times(sampler, start_s, end_s, snap_s)
     stack = _Stack(path, transform, limit=chunk_frames)
     after_s = -math.inf
-    for open_reader in _READERS:
+    for way in _WAYS:
         try:
-            for picked in _read(path, open_reader, ask, after_s=after_s):
+            for picked in _read(path, way, ask, after_s=after_s):
                 after_s = picked.timeline.seconds(picked.tick)
                 stack.push(picked)
                 if len(stack) == chunk_frames:

@@ -10,24 +10,26 @@ keyframe decodes as one, every wanted frame arrives), and SeekError hands over t
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 
-from .container import VideoFile
+from .av1 import Av1Trimmer
+from .container import IN_ORDER_CODECS, MATROSKA, VideoFile
 
 __all__ = ["GopReader", "SeekError"]
 
 # Containers that store a presentation time for every packet; in others FFmpeg makes it up from frame counts.
-_TIMED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts"})
-_MATROSKA = "matroska,webm"
+_TIMED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "mpegts"})
 # Codecs whose keyframes forget everything before them and are marked so in the decoded frame.
 _CLEAN_KEYFRAMES = frozenset(
     {"h264", "hevc", "mpeg4", "mpeg2video", "vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores"}
 )
-# Decoders that can leave out unreferenced pictures; AV1's loses wanted ones, VP9 has none to leave out.
+# Decoders that can be told to leave out unreferenced pictures. AV1's cannot (see av1.py), VP9 has none.
 _SKIPS_UNREFERENCED = frozenset({"h264", "hevc"})
+_AV1 = "libdav1d"
 _REORDER_LIMIT = 16  # pictures by which decoding order and display order may differ in H.264 and HEVC
 _BATCH = 16  # wanted frames looked ahead for: bounds the packets held for a long GOP
 _SEEK_ATTEMPTS = 3
@@ -50,7 +52,10 @@ class GopReader:
         if video.container.format.name not in _TIMED_CONTAINERS or name not in _CLEAN_KEYFRAMES:
             raise SeekError(f"no random access in {video.container.format.name} / {name}")
         self._skip = skip_unreferenced and name in _SKIPS_UNREFERENCED
-        self._computed_dts = video.container.format.name == _MATROSKA
+        self._trimmer = Av1Trimmer(video.codec.extradata) if skip_unreferenced and name == _AV1 else None
+        self._computed_dts = video.container.format.name == MATROSKA
+        # Matroska stores no decoding times; FFmpeg's guesses are only good to the depth of reordering.
+        self._behind = 1 + (_REORDER_LIMIT if self._computed_dts and name not in IN_ORDER_CODECS else 0)
         self._index = video.stream.index_entries
         self._window: list[Packet] = []  # packets read and not yet fed, in decoding order
         self._source = video.packets()
@@ -82,14 +87,21 @@ class GopReader:
         if not len(self._index):
             with VideoFile(self._video.path) as again:
                 return self._last_end(again.packets())
-        last = len(self._index) - 1
-        while last > 0 and self._index[last].pos + self._index[last].size > self._video.size_bytes:
-            last -= 1  # the file was cut off, its index was not
-        self._seek(self._index[last].timestamp)
+        entries = 0
+        while entries < len(self._index):  # Matroska's grows when the first seek reads it
+            entries = len(self._index)
+            last = entries - 1
+            while last > 0 and self._index[last].pos + self._index[last].size > self._video.size_bytes:
+                last -= 1  # the file was cut off, its index was not
+            self._seek(self._index[last].timestamp)
         end = self._last_end(self._source)
-        self._entry = -1  # the next wanted frame needs a seek
-        self._window.clear()
+        self._leave()
         return end
+
+    def _leave(self) -> None:
+        """Forget where the file stands: the next wanted frame needs a seek."""
+        self._entry = -1
+        self._window.clear()
 
     def _last_end(self, packets: Iterator[Packet]) -> int:
         ends = [_pts(p) + (p.duration or self._video.frame_ticks) for p in packets if not p.is_discard]
@@ -105,6 +117,37 @@ class GopReader:
                 raise SeekError("packets do not stand for frames one by one")
             return ticks
 
+    def snapped(self, ticks: Sequence[int], *, slack: int, low: int, high: int) -> list[int]:
+        """``ticks`` in order, each moved to the nearest keyframe in ``[low, high)`` at most ``slack`` away, if any."""
+        keyframes: dict[int, int | None] = {}  # by index entry
+        moved: set[int] = set()
+        for tick in ticks:
+            target = tick - self._delay
+            around = {self._index.search_timestamp(target, backward=back) for back in (True, False)}
+            near: list[int] = []
+            for entry in around - {-1}:
+                if entry not in keyframes:
+                    keyframes[entry] = self._keyframe_tick(entry)
+                pts = keyframes[entry]
+                if pts is not None and low <= pts < high and abs(pts - tick) <= slack:
+                    near.append(pts)
+            moved.add(min(near, key=lambda pts: abs(pts - tick), default=tick))
+        self._leave()
+        return sorted(moved)
+
+    def _keyframe_tick(self, entry: int) -> int | None:
+        """When the keyframe of an index entry is shown; index times may be those of decoding."""
+        stored = self._index[entry].timestamp
+        for later in (
+            entry,
+            min(entry + 1, len(self._index) - 1),
+        ):  # uneven times may hide it from an early seek
+            self._seek(self._index[later].timestamp + self._delay)
+            packet = next(self._source, None)
+            if packet is not None and stored in (packet.dts, packet.pts):
+                return packet.pts if packet.is_keyframe and not packet.is_discard else None
+        return None
+
     def frames_at(self, ticks: Sequence[int]) -> Iterator[VideoFrame]:
         """The frames on display at ascending ``ticks``, each once, in order."""
         done = 0
@@ -113,7 +156,13 @@ class GopReader:
             self._enter(ticks[done])
             keyframe = self._window[0]
             self._gop = _pts(keyframe)
-            feed = _Feed(self._video, keyframe, skip=self._skip, from_start=self._gop == self._start)
+            feed = _Feed(
+                self._video,
+                keyframe,
+                skip=self._skip,
+                trimmer=self._trimmer,
+                from_start=self._gop == self._start,
+            )
             before, same_gop = done, True
             while same_gop:
                 wanted, count, same_gop = self._batch(ticks, done, feed)
@@ -209,11 +258,9 @@ class GopReader:
         """Whether no packet still unread can be shown at or before ``tick``."""
         if self._at_end:
             return True
-        # Matroska stores no decoding times; FFmpeg's guesses are only good to the depth of reordering.
-        behind = 1 + (_REORDER_LIMIT if self._computed_dts else 0)
-        if len(self._window) < behind:
+        if len(self._window) < self._behind:
             return False
-        dts = self._window[-behind].dts
+        dts = self._window[-self._behind].dts
         return dts is not None and dts > tick
 
     def _read_past(self, tick: int, *, trim: bool = False) -> None:
@@ -238,12 +285,31 @@ def _pts(packet: Packet) -> int:
     return packet.pts
 
 
+def _trimmed(packet: Packet, trimmer: Av1Trimmer, unneeded: bool) -> Packet | None:
+    """The packet, if it is unneeded without what nothing refers to, None if nothing else is in it."""
+    if not unneeded and not packet.is_keyframe:
+        return packet
+    data = bytes(cast("Any", packet))
+    if packet.is_keyframe:
+        trimmer.learn(data)
+        return packet
+    kept = trimmer.trim(data)
+    if len(kept) == len(data) or not kept:
+        return packet if kept else None
+    shorter = Packet(kept)
+    shorter.pts, shorter.dts, shorter.time_base = packet.pts, packet.dts, packet.time_base
+    return shorter
+
+
 class _Feed:
     """The decoder's side of one GOP: what was fed, what came out early, what is still owed."""
 
-    def __init__(self, video: VideoFile, keyframe: Packet, *, skip: bool, from_start: bool) -> None:
+    def __init__(
+        self, video: VideoFile, keyframe: Packet, *, skip: bool, trimmer: Av1Trimmer | None, from_start: bool
+    ) -> None:
         self._video = video
         self._skip = skip
+        self._trimmer = trimmer
         self._verified = from_start  # no seek, nothing to verify
         self._owed: set[int] = set()
         self._spare: dict[int, VideoFrame] = {}  # came out, but is shown after the last wanted frame
@@ -268,9 +334,13 @@ class _Feed:
         fed = window[self.position : stop]
         self.position = max(self.position, stop)
         for packet in fed:
-            unneeded = self._skip and _pts(packet) < latest and packet.pts not in self._owed
-            self._video.codec.skip_frame = "NONREF" if unneeded else "DEFAULT"
-            yield from self._take(packet, latest)
+            unneeded = _pts(packet) < latest and packet.pts not in self._owed
+            if self._skip:
+                self._video.codec.skip_frame = "NONREF" if unneeded else "DEFAULT"
+            if self._trimmer is None:
+                yield from self._take(packet, latest)
+            elif (needed := _trimmed(packet, self._trimmer, unneeded)) is not None:
+                yield from self._take(needed, latest)
         shown = self.recent + [_pts(packet) for packet in fed if not packet.is_discard]
         self.recent = [pts for pts in shown if pts >= latest]
         if drain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -128,6 +129,18 @@ def test_healthy_files_are_not_decoded_from_end_to_end(
     assert len(decode(path, Uniform(num_frames=3))) > 0
 
 
+@pytest.mark.parametrize("name", SEEKABLE)
+def test_healthy_files_are_read_in_the_quickest_way(
+    clip: Callable[[str], Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = clip(name)
+    if name == "av1.mp4" and count_frames(path) != len(list(decode_all(path))):
+        pytest.skip("the encoder wrote a damaged stream, as it does now and then")
+    module = importlib.import_module("framesift.video.decode")  # the package has a function of this name
+    monkeypatch.setattr(module, "_WAYS", module._WAYS[:1])
+    assert len(decode(path, Uniform())) > 0
+
+
 @pytest.mark.parametrize("name", ["gop250.mp4", "open.mkv", "hevc.mp4", "late.ts", "h264.avi"])
 def test_any_frame_numbers(clip: Callable[[str], Path], name: str) -> None:
     path = clip(name)
@@ -169,6 +182,29 @@ def test_part_of_a_video(clip: Callable[[str], Path]) -> None:
     np.testing.assert_allclose(beyond.times_s, [2.36])  # the last frame
     with pytest.raises(InputError, match="start_s"):
         decode(clip("gop12.mp4"), Uniform(), start_s=2.0, end_s=1.0)
+
+
+def test_fragments_that_do_not_say_how_far_pictures_are_reordered(
+    clip: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fragments.mp4"
+    with (
+        av.open(str(clip("gop12.mp4"))) as whole,
+        av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as parts,
+    ):
+        stream = parts.add_stream_from_template(whole.streams.video[0])
+        for packet in whole.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                parts.mux(packet)
+    data = bytearray(path.read_bytes())
+    sps = data.index(b"avcC") + 12
+    data[sps + 14] ^= 0x80  # VUI parameters, which hold the depth of reordering, are said to be absent
+    path.write_bytes(data)
+    module = importlib.import_module("framesift.video.decode")
+    monkeypatch.setattr(module, "_WAYS", module._WAYS[:1])
+    assert_equals_sequential(path, [Uniform(num_frames=500)])
+    assert count_frames(path) == 60
 
 
 def test_pixels_are_the_pictures_that_were_encoded(tmp_path: Path) -> None:
