@@ -206,19 +206,18 @@ class Store:
             self.remove(strays)
         return len(strays)
 
-    def compact(self, *, least_fragments: int = FRAGMENTS_TO_COMPACT, grace_s: float = GRACE_S) -> None:
+    def compact(self, *, least_fragments: int | None = None) -> None:
         """Merge small data files, and drop versions that nobody can be reading any more.
 
         Args:
-            least_fragments: tables with fewer small data files are left as they are.
-            grace_s: how long ago a version must have been superseded.
+            least_fragments: tables with fewer small data files are left alone (``FRAGMENTS_TO_COMPACT``).
         """
         with lance_errors(self.index, "compact"):
             compacted = False
             for name in (VIDEOS_TABLE, MOMENTS_TABLE):
                 table = self._snapshot(name)
                 small = [f for f in table.get_fragments() if _is_small(f)]
-                if len(small) < max(1, least_fragments):
+                if len(small) < (least_fragments or FRAGMENTS_TO_COMPACT):
                     continue
                 table.optimize.compact_files(
                     target_rows_per_fragment=ROWS_PER_FRAGMENT,
@@ -228,7 +227,7 @@ class Store:
                 )
                 compacted = True
             if compacted:
-                self._note(grace_s=grace_s)
+                self._note()
             self._drop_superseded()
 
     def _drop_superseded(self) -> None:
@@ -266,14 +265,14 @@ class Store:
         for folder in [*folders, self.index]:
             fsync_path(folder)
 
-    def _note(self, *, grace_s: float = GRACE_S) -> None:
+    def _note(self) -> None:
         """Make a commit durable, and enter it into the journal."""
         self._sync()
         state = State(
             self._tables[VIDEOS_TABLE].latest_version, self._tables[MOMENTS_TABLE].latest_version, time.time()
         )
         journal = Journal(Journal.read(self.index).states, self._files or {})
-        journal.with_state(state, grace_s=grace_s).write(self.index)
+        journal.with_state(state, grace_s=GRACE_S).write(self.index)
 
 
 HINT = "latest_version_hint.json"  # the only file that Lance rewrites in place
