@@ -278,8 +278,8 @@ class VideoFile:
     def rgb(self, frame: VideoFrame, *, shape: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
         """A decoded frame as upright uint8 ``[height, width, 3]``, scaled to ``shape`` if its size differs.
 
-        Streams may change size half-way (browser recordings do); a stack of frames cannot. The result is a
-        view of FFmpeg's memory, not always contiguous: a caller that keeps many copies them together.
+        Streams may change size half-way (browser recordings do); a stack of frames cannot. The result may
+        be a view of FFmpeg's memory, not always contiguous: a caller that keeps many copies them together.
         """
         if frame.width * frame.height > MAX_PIXELS:
             raise DecodeError(self.path, f"frames of {frame.width}x{frame.height} are too large")
@@ -297,4 +297,10 @@ class VideoFile:
         lines = np.frombuffer(cast("Any", plane), dtype=np.uint8).reshape(-1, plane.line_size)
         pixels = lines[:height, : 3 * width].reshape(height, width, 3)
         matrix = cast("Any", frame.side_data).get(SideDataType.DISPLAYMATRIX)
-        return pixels if matrix is None else orient(pixels, np.frombuffer(bytes(matrix), dtype=np.int32))
+        if matrix is None:
+            return pixels
+        turned = orient(pixels, np.frombuffer(bytes(matrix), dtype=np.int32))
+        upright = np.empty(turned.shape, dtype=np.uint8)
+        for channel in range(3):  # numpy takes several times as long for runs of three bytes
+            upright[..., channel] = turned[..., channel]
+        return upright

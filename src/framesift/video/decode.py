@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..errors import DecodeError, EmptyVideoError, InputError
 from .container import VideoFile, path_text
 from .frames import Frames, VideoInfo
-from .gops import GopReader, SeekError
+from .gops import GopReader, NoRandomAccess, SeekError
 from .sampling import Sampler
 
 __all__ = ["Transform", "count_frames", "decode", "decode_all", "decode_indices", "iter_decode", "probe"]
@@ -33,7 +33,7 @@ Path = str | os.PathLike[str]
 Transform = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Applied to every frame, uint8 ``[height, width, 3]``, once it is decoded; all results have one shape."""
 
-_KEPT_BYTES = 64 << 20  # of decoded frames that sequential reading holds rather than decode them twice
+_KEPT_BYTES = 128 << 20  # of decoded frames that sequential reading holds rather than decode them twice
 _TICK_SLACK = 1e-4  # of a tick: 0.29 s * 100 is 28.999999999999996 ticks
 
 
@@ -91,19 +91,17 @@ class _Sequential:
         self._video = video
         self._ticks: list[int] = []
         self._kept: list[VideoFrame] | None = []
-        kept_bytes = 0
-        with VideoFile(video.path) as first_pass:
-            length = first_pass.frame_ticks
-            for tick, frame in first_pass.frames():
-                self._ticks.append(tick)
-                length = frame.duration or length
-                if self._kept is not None:
-                    self._kept.append(frame)
-                    kept_bytes += sum(plane.buffer_size for plane in frame.planes)
-                    if kept_bytes > _KEPT_BYTES:
-                        self._kept = None
-            if not self._ticks:
-                raise _no_frames(first_pass)
+        kept_bytes, length = 0, video.frame_ticks
+        for tick, frame in video.frames():
+            self._ticks.append(tick)
+            length = frame.duration or length
+            if self._kept is not None:
+                self._kept.append(frame)
+                kept_bytes += sum(plane.buffer_size for plane in frame.planes)
+                if kept_bytes > _KEPT_BYTES:
+                    self._kept = None
+        if not self._ticks:
+            raise _no_frames(video)
         self.timeline = _Timeline(self._ticks[0], self._ticks[-1] + length, float(video.time_base))
 
     def count(self) -> int:
@@ -121,7 +119,14 @@ class _Sequential:
         return self._rows(set(indices))
 
     def _rows(self, wanted: set[int]) -> _Decoded:
-        frames = self._video.frames() if self._kept is None else zip(self._ticks, self._kept, strict=True)
+        if self._kept is not None:
+            yield from self._pick(zip(self._ticks, self._kept, strict=True), wanted)
+        else:
+            with VideoFile(self._video.path) as again:
+                yield from self._pick(again.frames(), wanted)
+
+    @staticmethod
+    def _pick(frames: _Decoded, wanted: set[int]) -> _Decoded:
         for index, (tick, frame) in enumerate(frames):
             if index in wanted:
                 yield tick, frame
@@ -162,6 +167,14 @@ _WAYS = (
 )
 
 
+def _next_way(way: _Way, error: SeekError) -> _Way | None:
+    """What to try once ``way`` has given up, None after the last."""
+    later = _WAYS[_WAYS.index(way) + 1 :]
+    if not later:
+        return None
+    return later[-1] if isinstance(error, NoRandomAccess) else later[0]
+
+
 @dataclass(frozen=True)
 class _Picked:
     video: VideoFile
@@ -189,14 +202,15 @@ def _read(
 
 def _collect(path: Path, ask: _Ask, transform: Transform | None = None) -> _Stack:
     """The frames asked for, by the quickest reader that can be trusted with this file."""
-    for way in _WAYS:
+    way: _Way | None = _WAYS[0]
+    while way is not None:
         stack = _Stack(path, transform)
         try:
             for picked in _read(path, way, ask):
                 stack.push(picked)
-        except SeekError:
-            continue
-        return stack
+            return stack
+        except SeekError as error:
+            way = _next_way(way, error)
     raise AssertionError("the last way never raises SeekError")
 
 
@@ -316,16 +330,17 @@ def iter_decode(
     ask = _times(sampler, start_s, end_s, snap_s)
     stack = _Stack(path, transform, limit=chunk_frames)
     after_s = -math.inf
-    for way in _WAYS:
+    way: _Way | None = _WAYS[0]
+    while way is not None:
         try:
             for picked in _read(path, way, ask, after_s=after_s):
                 after_s = picked.timeline.seconds(picked.tick)
                 stack.push(picked)
                 if len(stack) == chunk_frames:
                     yield stack.take()
-        except SeekError:
-            continue
-        break
+            break
+        except SeekError as error:
+            way = _next_way(way, error)
     if len(stack):
         yield stack.take()
 

@@ -19,7 +19,7 @@ from av.video.frame import PictureType, VideoFrame
 from .av1 import Av1Trimmer
 from .container import IN_ORDER_CODECS, MATROSKA, VideoFile
 
-__all__ = ["GopReader", "SeekError"]
+__all__ = ["GopReader", "NoRandomAccess", "SeekError"]
 
 # Containers that store a presentation time for every packet; in others FFmpeg makes it up from frame counts.
 _TIMED_CONTAINERS = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", MATROSKA, "mpegts"})
@@ -39,6 +39,10 @@ class SeekError(Exception):
     """The shortcut cannot promise the right frame; never leaves the package."""
 
 
+class NoRandomAccess(SeekError):
+    """No shortcut is known for files of this kind."""
+
+
 class GopReader:
     """Random access to the frames of an open file by time, in ticks of its time base.
 
@@ -50,7 +54,7 @@ class GopReader:
         self._video = video
         name = video.codec.name
         if video.container.format.name not in _TIMED_CONTAINERS or name not in _CLEAN_KEYFRAMES:
-            raise SeekError(f"no random access in {video.container.format.name} / {name}")
+            raise NoRandomAccess(f"no random access in {video.container.format.name} / {name}")
         self._skip = skip_unreferenced and name in _SKIPS_UNREFERENCED
         self._trimmer = Av1Trimmer(video.codec.extradata) if skip_unreferenced and name == _AV1 else None
         self._computed_dts = video.container.format.name == MATROSKA
