@@ -114,6 +114,14 @@ def test_equals_sequential_decoding(clip: Callable[[str], Path], name: str) -> N
     assert_equals_sequential(clip(name), SAMPLERS)
 
 
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_frames_that_do_not_fit_in_memory_are_decoded_again(
+    clip: Callable[[str], Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("framesift.video.decode"), "_KEPT_BYTES", 0)
+    assert_equals_sequential(clip(name), [Uniform()])
+
+
 @pytest.mark.parametrize("name", SEEKABLE)
 def test_healthy_files_are_not_decoded_from_end_to_end(
     clip: Callable[[str], Path], name: str, monkeypatch: pytest.MonkeyPatch
