@@ -75,7 +75,7 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dic
             raise ConfigError(f"override {override!r}: expected KEY=VALUE, e.g. optim.lr=1e-5")
         try:
             value = tomllib.loads(f"value = {text.strip()}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # of which tomllib.TOMLDecodeError is one
             value = text.strip()
         *parents, last = key.strip().split(".")
         node = result
@@ -119,7 +119,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     elif origin is dict and isinstance(value, Mapping):
         return {key: _convert(arguments[1], item, _join(where, str(key))) for key, item in value.items()}
     elif hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{where}: the number is too large for a float") from None
     elif hint is Any or (isinstance(hint, type) and type(value) is hint):
         return value
     elif origin is not None and str(origin) == "typing.Literal":

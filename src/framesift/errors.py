@@ -19,6 +19,8 @@
     +- DatasetError                     a benchmark's files are missing or malformed
     +- MissingExtraError                an optional dependency is not installed
 
+:class:`IndexRecoveredWarning` is a UserWarning: the index works, but what was written last is missing.
+
 A message says what was wrong (with the value), what was expected and what to do. ``exit_code`` is the
 status with which the command line ends; ``framesift --help`` lists them.
 """

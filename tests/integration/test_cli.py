@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -240,3 +242,61 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -
     done = framesift("index", "videos", "--json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["index"]["videos"] == 30
+
+
+def test_verify_prune_and_compact_need_no_path(library: Path, tmp_path: Path) -> None:
+    shutil.copytree(library / "videos", tmp_path / "videos")
+    assert framesift("index", "videos", "-m", "storyboard-xpool", folder=tmp_path).returncode == 0
+    checked = framesift("info", "--verify", folder=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert checked.stdout.count(" ok  ") == 9
+    next((tmp_path / "videos").glob("*.mp4")).unlink()
+    pruned = framesift("index", "--prune", "--compact", folder=tmp_path)
+    assert pruned.returncode == 0, pruned.stderr
+    assert pruned.stderr.splitlines() == ["1 forgotten", "'framesift.index' holds 5 videos in 5 moments"]
+    assert json.loads(framesift("index", "--prune", "--json", folder=tmp_path).stdout)["pruned"] == []
+    assert framesift("index", folder=tmp_path).returncode == 2
+    assert framesift("index", "--prune", "-i", "none", folder=tmp_path).returncode == 5
+    assert not (tmp_path / "none").exists()
+
+
+def test_damaged_index_is_said_in_a_line_and_verified_with_exit_code_5(library: Path, tmp_path: Path) -> None:
+    shutil.copytree(library / "framesift.index", tmp_path / "framesift.index")
+    newest = min((tmp_path / "framesift.index" / "moments.lance" / "_versions").glob("*.manifest"))
+    os.truncate(newest, 10)
+    done = framesift("info", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: index ")
+    assert "run framesift index again" in line
+    (data,) = (library / "framesift.index" / "moments.lance" / "data").iterdir()
+    shutil.rmtree(tmp_path / "framesift.index")
+    shutil.copytree(library / "framesift.index", tmp_path / "framesift.index")
+    (tmp_path / "framesift.index" / "framesift-commits.json").unlink()  # nothing to compare with on opening
+    victim = tmp_path / "framesift.index" / "moments.lance" / "data" / data.name
+    content = bytearray(victim.read_bytes())
+    half = len(content) // 4
+    content[half : half + 512] = bytes(512)
+    victim.write_bytes(content)
+    checked = framesift("info", "--verify", "--json", folder=tmp_path)
+    assert checked.returncode == 5, checked.stdout + checked.stderr
+    assert json.loads(checked.stdout)["verification"]["ok"] is False
+    assert "is damaged" in checked.stderr
+
+
+def test_hostile_files_cost_a_line_each(real_data: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = framesift(
+        "index", real_data / "hostile", "-i", "hostile.index", "-m", "storyboard-xpool", folder=tmp_path
+    )
+    assert time.monotonic() - began < 60
+    assert done.returncode == 3
+    lines = done.stderr.splitlines()
+    refused = [line for line in lines if line.startswith("cannot decode ")]
+    assert len(refused) + int(re.search(r"(\d+) added", done.stderr)[1]) >= 60
+    assert f"{len(refused)} unreadable" in done.stderr
+    hits = json.loads(
+        framesift("search", "a circle", "-i", "hostile.index", "-k", "100", "--json", folder=tmp_path).stdout
+    )
+    assert len(hits["hits"]) >= 30
+    assert not (tmp_path / "x").exists()

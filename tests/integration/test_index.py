@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from colour_model import COLOURS, ColourEncoder, ColourModel, write_clip
 from framesift.errors import (
@@ -20,11 +21,14 @@ from framesift.errors import (
     FingerprintError,
     IndexLockedError,
     IndexNotFoundError,
+    IndexRecoveredWarning,
     IndexStateError,
     InputError,
 )
 from framesift.index import BuildConfig, Index, Progress
+from framesift.index import store as store_module
 from framesift.index.lock import WriterLock
+from framesift.index.store import Store
 from framesift.matchers import MeanPool
 from framesift.similarity import similarity_matrix
 from framesift.video.decode import decode
@@ -421,3 +425,106 @@ def test_a_bundled_model_is_remembered_by_its_name_beside_a_directory_of_that_na
     monkeypatch.chdir(tmp_path)
     with Index.create("new.index", model=ColourModel(), reference="storyboard-clip") as made:
         assert made.info().model == "storyboard-clip"
+
+
+def test_names_are_data(index: Index, tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    names = [
+        "-dash.mp4",
+        "quote' semi;$(touch x).mp4",
+        "new\nline.mp4",
+        "tail .mp4",
+        "клип 🐕.mp4",
+        b"\xff\xfe.mp4",
+    ]
+    for name, colour in zip(names, COLOURS, strict=True):
+        write_clip(folder / os.fsdecode(name), [colour])
+    report = index.add(folder, config=QUICK)
+    assert (report.added, report.failed) == (6, [])
+    for name, colour in zip(names, COLOURS, strict=True):
+        assert _names(index, colour)[0] == os.fsdecode(name)
+    assert index.add(folder, config=QUICK).skipped == 6
+    assert [Path(path).name for path in index.remove(folder / os.fsdecode(b"\xff\xfe.mp4"))] == [
+        "\udcff\udcfe.mp4"
+    ]
+    assert index.verify().ok
+    assert not (tmp_path / "x").exists()
+    assert not Path("x").exists()
+
+
+def test_keyframes_may_stand_for_frames_if_the_index_says_so(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", MANY, seconds=2)
+    with Index.create(tmp_path / "i", model=ColourModel(), moments="whole", snap_s=60.0) as index:
+        index.add(clip, config=QUICK)
+        (hit,) = index.search("red")
+        assert hit.frame_times_s[0] == 0.0, (
+            "the keyframe at the start stands for the first frame that was due"
+        )
+        assert index.info().snap_s == 60.0
+    with Index.open(tmp_path / "i", model=ColourModel()) as again:
+        assert again.info().snap_s == 60.0
+    with pytest.raises(InputError, match="snap_s=-1"):
+        Index.create(tmp_path / "j", model=ColourModel(), snap_s=-1.0)
+
+
+def test_moments_closer_than_a_millisecond_have_ids_of_their_own(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", MANY, seconds=1)
+    content = clip.read_bytes()
+    mdhd = content.index(b"mdhd") + 16  # version, flags, two times, then the timescale
+    scale = int.from_bytes(content[mdhd : mdhd + 4], "big")
+    clip.write_bytes(content[:mdhd] + (scale * 10_000).to_bytes(4, "big") + content[mdhd + 4 :])
+    with Index.create(tmp_path / "i", model=ColourModel(), moments="shots") as index:
+        for _ in "12":
+            index.add(clip, config=QUICK)
+            assert index.verify().ok
+            os.utime(clip, (1, 1))
+        assert len(index) > 1
+
+
+def test_search_begins_again_when_the_version_it_reads_is_dropped(
+    index: Index, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "GRACE_S", 0.0)
+    index.add(clips / "red.mp4", config=QUICK)
+    index.add(clips / "deep", config=QUICK)
+    old = index._current()
+    index.compact()
+    for colour in ("green", "blue", "yellow"):
+        index.add(clips / f"{colour}.mp4", config=QUICK)
+    index.compact()
+    with pytest.raises(IndexStateError, match="cannot read"):
+        old.features_and_times(torch.tensor([0]))
+    current = index._current
+    given = iter([old])
+    monkeypatch.setattr(index, "_current", lambda: next(given, None) or current())
+    assert _names(index, "red")[0] == "red.mp4"
+    assert next(given, None) is None
+
+
+def test_a_batch_that_cannot_be_written_ends_the_build(
+    index: Index, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise IndexStateError("No space left on device")
+
+    monkeypatch.setattr(Store, "commit", full)
+    with pytest.raises(IndexStateError, match="No space left"):
+        index.add(clips, config=BuildConfig(workers=1, commit_videos=1))
+    monkeypatch.undo()
+    assert index.add(clips, config=QUICK).added == 7
+    _check_whole(index, 7)
+
+
+def test_damage_found_on_opening_is_said_and_indexed_again(index: Index, clips: Path) -> None:
+    index.add(clips / "red.mp4", config=QUICK)
+    index.add(clips, config=QUICK)
+    newest = min((index.path / "moments.lance" / "_versions").glob("*.manifest"))
+    os.truncate(newest, newest.stat().st_size // 2)
+    with pytest.warns(IndexRecoveredWarning, match="run framesift index again"):
+        opened = Index.open(index.path, model=ColourModel())
+    with opened:
+        assert opened.info().set_aside == 2
+        assert _names(opened, "red") == ["red.mp4"]
+        assert opened.add(clips, config=QUICK).added == 6
+        _check_whole(opened, 7)
+        assert opened.verify().ok

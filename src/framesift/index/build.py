@@ -345,7 +345,7 @@ class _Writer:
         vectors = masked_mean(features.frame.float(), features.frame_mask).numpy()
         rows = [
             {
-                "moment_id": f"{record.video_id}:{moment.start_s:.3f}",
+                "moment_id": f"{record.video_id}:{i}",
                 "video_id": record.video_id,
                 "start_s": moment.start_s,
                 "end_s": moment.end_s,

@@ -72,7 +72,7 @@ class FileDecoder:
             small = pixels.nbytes * asked.num_frames <= self.raw_bytes
             return pixels if small else self.resize.resize_crop(pixels[None])[0]
 
-        return decode(path, asked, transform=shrink)  # SNAP
+        return decode(path, asked, transform=shrink, snap_s=self.snap_s)
 
 
 class _Asked:

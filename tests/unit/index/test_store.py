@@ -9,8 +9,10 @@ import pytest
 
 from framesift.errors import IndexNotFoundError, IndexStateError
 from framesift.index import store as store_module
+from framesift.index.journal import KEPT_STATES
 from framesift.index.schema import META_NAME, IndexMeta
 from framesift.index.store import HINT, Store
+from framesift.index.verify import verify
 from index_rows import META, moments, record
 
 
@@ -132,3 +134,44 @@ def test_damaged_table_is_an_index_error(store: Store) -> None:
     with pytest.raises(IndexStateError, match="cannot") as caught:
         Store(store.index).num_moments()
     assert ".rs:" not in str(caught.value)
+
+
+def test_compaction_merges_files_keeps_rows_and_drops_what_nobody_reads(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"v{number:02d}" for number in range(12)]
+    for name in names:
+        store.commit([record(name)], moments((name, 0.0)), known=[])
+    store.remove(names[:2])
+    before = _ids(store), store.records()
+    reader = Store(store.index)
+    snapshot = reader.moments()
+    store.compact(least_fragments=2)
+    assert (_ids(store), store.records()) == before
+    assert len(store.moments().get_fragments()) == 1
+    assert snapshot.count_rows() == 10, "who began to read before goes on"
+    assert _ids(reader) == before[0]
+    monkeypatch.setattr(store_module, "GRACE_S", 0.0)
+    for name in "xyz":
+        store.commit([record(name)], moments((name, 0.0)), known=[])
+    store.compact()
+    assert len(list((store.index / "moments.lance" / "_versions").glob("*.manifest"))) == KEPT_STATES
+    assert _ids(store) == sorted([*before[0], "x:0.000", "y:0.000", "z:0.000"])
+    assert verify(store.index, META).problems == []
+
+
+def test_compaction_happens_by_itself_only_with_many_small_files(store: Store) -> None:
+    store.commit([record("a")], moments(("a", 0.0)), known=[])
+    store.commit([record("b")], moments(("b", 0.0)), known=[])
+    version = store.version()
+    store.compact()
+    assert store.version() == version
+
+
+def test_paths_that_are_not_utf8_come_back(store: Store) -> None:
+    path = "/videos/\udcff\udcfe 100%.mp4"
+    failed = record("b", status="failed", error="cannot open '\udcff'")
+    store.commit([record("a", uri=path), failed], moments(("a", 0.0)), known=[])
+    a, b = Store(store.index).records()
+    assert {a.uri, b.uri} == {path, "/videos/b.mp4"}
+    assert "\\udcff" in next(r.error or "" for r in (a, b) if r.status == "failed")
