@@ -11,15 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
-from .encoders.openai import clip_from_state
-from .encoders.tokenize import clip_tokenizer_from_merges, load_tokenizer
-from .encoders.weights import load_state, read_state
-from .errors import CheckpointError, InputError
-from .hub import DEFAULT_MATCHER
-from .matchers import build_matcher
-from .matchers.xpool import XPool, XPoolConfig
-from .model import LOGIT_SCALE_MAX, RetrievalModel
-from .temporal import Identity
+from ..encoders.openai import clip_from_state
+from ..encoders.tokenize import clip_tokenizer_from_merges, load_tokenizer
+from ..encoders.weights import load_state, read_state
+from ..errors import CheckpointError, InputError
+from ..hub import DEFAULT_MATCHER
+from ..matchers import build_matcher
+from ..matchers.xpool import XPool, XPoolConfig
+from ..model import LOGIT_SCALE_MAX, RetrievalModel
+from ..temporal import Identity
 
 __all__ = ["import_checkpoint", "import_state"]
 
