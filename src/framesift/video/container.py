@@ -30,6 +30,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..errors import DecodeError
+from .diagnosis import diagnose
 
 __all__ = ["IN_ORDER_CODECS", "MATROSKA", "MAX_PIXELS", "VideoFile", "decoders", "orient", "path_text"]
 
@@ -167,13 +168,18 @@ class VideoFile:
         self._reformatter = VideoReformatter()
 
     def _open_container(self, source: Any, *, probe: bool) -> None:
-        container = av.open(
-            source,
-            "r",
-            options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
-            container_options={} if probe else {"codec_whitelist": "none"},
-            metadata_errors="replace",
-        )
+        try:
+            container = av.open(
+                source,
+                "r",
+                options={"protocol_whitelist": "file", "format_whitelist": _FORMATS},
+                container_options={} if probe else {"codec_whitelist": "none"},
+                metadata_errors="replace",
+            )
+        except (FFmpegError, OSError, EOFError, ValueError) as error:
+            if (what := diagnose(self.path)) is None:
+                raise
+            raise DecodeError(self.path, what) from error
         self.container = self._container = cast("InputContainer", container)
         self.stream = self._choose_stream()
         self.codec: VideoCodecContext = self.stream.codec_context
