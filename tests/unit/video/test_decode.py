@@ -420,7 +420,7 @@ def _huge(folder: Path) -> Path:
         (_folder, "is a directory"),
         (_pipe, "not a regular file"),
         (_loop, "symbolic links"),
-        (_text, "text file"),
+        (_text, "Git LFS pointer"),
         (_nothing, "is empty"),
         (_playlist, "concat script, which is not followed"),
         (_hls, "playlist, which is not followed"),
