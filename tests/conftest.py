@@ -17,6 +17,7 @@ install_import_hook(
         "framesift.features",
         "framesift.similarity",
         "framesift.metrics",
+        "framesift.clip_blocks",
         "framesift.matchers",
         "framesift.temporal",
         "framesift.rerankers",

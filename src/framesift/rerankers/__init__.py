@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .base import Reranker
+from .cross_transformer import CrossTransformer, CrossTransformerConfig
 
-__all__ = ["RERANKERS", "Reranker"]
+__all__ = ["RERANKERS", "CrossTransformer", "CrossTransformerConfig", "Reranker"]
 
-RERANKERS: dict[str, type[Reranker]] = {}
+RERANKERS: dict[str, type[Reranker]] = {"cross_transformer": CrossTransformer}
 """The rerankers of this package, by name."""

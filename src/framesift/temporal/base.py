@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, final
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from ..features import VideoFeatures
+from ..errors import ShapeError
+from ..features import VideoFeatures, masked_mean
 
-__all__ = ["Identity", "IdentityConfig", "Temporal"]
+__all__ = ["Identity", "IdentityConfig", "Temporal", "real_frames", "with_encoded"]
 
 T = TypeVar("T", bound="Temporal")
 
@@ -63,3 +65,26 @@ class Identity(Temporal):
     def forward(self, video: VideoFeatures) -> VideoFeatures:
         """The same object."""
         return video
+
+
+def real_frames(module: Temporal, video: VideoFeatures, *, dim: int) -> Float[Tensor, "video frame dim"]:
+    """Frames in the type of the module's weights, with zeros at masked ones, whatever was there.
+
+    Raises:
+        ShapeError: they do not have ``dim`` dimensions.
+    """
+    if video.frame.shape[2] != dim:
+        raise ShapeError(
+            f"{module.name}: VideoFeatures.frame", expected=f"{dim} dimensions", got=list(video.frame.shape)
+        )
+    dtype = next(module.parameters()).dtype
+    return video.frame.to(dtype).masked_fill(~video.frame_mask[..., None], 0.0)
+
+
+def with_encoded(
+    video: VideoFeatures, encoded: Float[Tensor, "video frame dim"], *, keep_frames: bool
+) -> VideoFeatures:
+    """The features with encoded frames; or, with ``keep_frames``, their mean as ``video`` beside the old frames."""
+    if keep_frames:
+        return replace(video, video=masked_mean(encoded, video.frame_mask))
+    return replace(video, frame=encoded)
