@@ -52,9 +52,8 @@ _UNTIMED_CONTAINERS = frozenset({"avi"})
 _EBML = b"\x1aE\xdf\xa3"
 _FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"})
 MATROSKA = "matroska,webm"  # FFmpeg's name for both
-IN_ORDER_CODECS = frozenset(
-    {"vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores"}
-)  # pictures are never reordered
+# Codecs that decode pictures in the order in which they are shown.
+IN_ORDER_CODECS = frozenset({"vp8", "vp9", "av1", "libdav1d", "mjpeg", "prores"})
 _FALLBACK_FPS = Fraction(25)  # FFmpeg's own default for streams without any clock
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 

@@ -142,10 +142,8 @@ class GopReader:
     def _keyframe_tick(self, entry: int) -> int | None:
         """When the keyframe of an index entry is shown; index times may be those of decoding."""
         stored = self._index[entry].timestamp
-        for later in (
-            entry,
-            min(entry + 1, len(self._index) - 1),
-        ):  # uneven times may hide it from an early seek
+        after = min(entry + 1, len(self._index) - 1)  # where a seek must go if this one's delay is unusual
+        for later in (entry, after):
             self._seek(self._index[later].timestamp + self._delay)
             packet = next(self._source, None)
             if packet is not None and stored in (packet.dts, packet.pts):
