@@ -22,19 +22,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
+from record import PeakMemory, machine  # noqa: E402
+
 FRAMES = 12
 DISTINCT = 20  # clips that are encoded; the others are copies of them
-POLL_S = 0.1
 
 
 # ---- what is measured, each in a process of its own
@@ -118,36 +116,16 @@ def measure(name: str, model: str, videos: Path) -> dict[str, Any]:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        peak = [0]
-        poller = threading.Thread(target=_poll, args=(process.pid, peak))
-        poller.start()
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
-        process.wait()
-        poller.join()
+        with PeakMemory(process.pid) as memory:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
     count = len(list(videos.iterdir()))
     return {
         **answer,
         "videos_per_s": count / answer["wall_s"],
         "cpu_s_per_video": answer["cpu_s"] / count,
-    } | {"peak_memory_bytes": peak[0]}
-
-
-def _poll(pid: int, peak: list[int]) -> None:
-    try:
-        process = psutil.Process(pid)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            total = 0
-            for one in [process, *process.children(recursive=True)]:
-                try:
-                    total += one.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            peak[0] = max(peak[0], total)
-            time.sleep(POLL_S)
-    except psutil.Error:
-        return
+    } | {"peak_memory_bytes": memory.peak_bytes}
 
 
 def clips_720p(folder: Path, count: int) -> Path:
@@ -204,8 +182,6 @@ def main() -> None:
     if options.run:
         _run(options.run[0], options.run[1], Path(options.run[2]))
         return
-    from record import machine
-
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         videos = clips_720p(work / "720p", options.videos)

@@ -1,17 +1,20 @@
-"""Where a benchmark's numbers come from."""
+"""Where a benchmark's numbers come from, and how much memory a process took for them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import threading
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
+import psutil
 import torch
 
-__all__ = ["machine"]
+__all__ = ["PeakMemory", "machine"]
 
 
 def machine() -> dict[str, Any]:
@@ -35,3 +38,42 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "commit": commit.stdout.strip(),
     }
+
+
+class PeakMemory:
+    """Context manager that watches a process and its children: the most memory that they had at once.
+
+    ``peak_bytes`` is the proportional set size (PSS), in which shared pages count once; it is polled, so that
+    what comes and goes within ``every_s`` seconds may be missed.
+    """
+
+    def __init__(self, pid: int, *, every_s: float = 0.05) -> None:
+        self.peak_bytes = 0
+        self._process = psutil.Process(pid)
+        self._every_s = every_s
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._done.wait(self._every_s):
+            total = 0
+            try:
+                family = [self._process, *self._process.children(recursive=True)]
+            except psutil.Error:
+                return
+            for one in family:
+                try:
+                    total += one.memory_full_info().pss
+                except psutil.Error:
+                    continue  # it has just ended
+            self.peak_bytes = max(self.peak_bytes, total)
