@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,7 +21,7 @@ from torch import Tensor
 from .errors import InputError, ShapeError
 from .features import TextFeatures, VideoFeatures, masked_mean, unit
 from .matchers.base import Matcher
-from .rerankers.base import Reranker
+from .rerankers.base import Fusion, Reranker
 from .similarity import similarity_matrix
 
 __all__ = [
@@ -32,10 +32,13 @@ __all__ = [
     "exact_candidates",
     "merge_adjacent",
     "rank",
+    "rerank_similarity",
 ]
 
 ROW_BLOCK = 2048  # rows of features held at once by an exhaustive ranking: 48 MiB at 12 x 512 in fp32
 FEW_TEXTS = 16  # up to so many texts fold the query rather than the gallery (closed-form.md has the costs)
+RERANKED_VIDEOS = 32  # videos of a finished matrix whose features a reranker gets at once
+FILL = -100.0  # LAVIS: the score of a pair that is not reranked
 FOCUS_SHARE = 0.5  # of the largest weight: full width at half maximum, as for any peak
 ADJACENT_S = 1e-3  # moments of one video are cut without gaps; this only absorbs rounding
 
@@ -82,8 +85,8 @@ class Ranking:
 
     Attributes:
         rows: gallery rows, best first, ``[text, candidate]``.
-        scores: their scores, ``[text, candidate]``. After a reranker, the first ``rerank_depth`` are its scores and
-            the rest the matcher's: the two are not comparable with one another.
+        scores: their scores, ``[text, candidate]``. After a reranker, the first ``rerank_depth`` are fused scores
+            and the rest the matcher's: the two are not comparable with one another.
     """
 
     rows: Int64[Tensor, "text candidate"]
@@ -179,7 +182,10 @@ def rank(
     *,
     depth: int | None = None,
     reranker: Reranker | None = None,
-    rerank_depth: int = 15,
+    rerank_depth: int = 15,  # CrossTVR, section 4.1: K
+    rerank_text: TextFeatures | None = None,
+    rerank_gallery: Gallery | None = None,
+    fusion: Fusion | None = None,
 ) -> Ranking:
     """Order a gallery for every text.
 
@@ -188,8 +194,13 @@ def rank(
         gallery: what is searched.
         matcher: scores the candidates.
         depth: how many candidates the matcher sees; ``None`` for all rows, which is what evaluation does.
-        reranker: scores the best ``rerank_depth`` rows again, and puts them first in its own order.
+        reranker: scores the best ``rerank_depth`` rows again, which come first, in the order of the fused score; the
+            others follow in the matcher's order.
         rerank_depth: how many rows the reranker sees.
+        rerank_text: the queries as the reranker reads them (:meth:`.Reranker.text_features`); default: ``text``.
+        rerank_gallery: the same rows with the features that the reranker reads, such as the patch tokens of an
+            encoder of its own; default: ``gallery``.
+        fusion: how the scores of reranker and matcher are combined; default: the reranker's own way.
 
     Returns:
         Rows and scores, equal scores in ascending row order.
@@ -197,6 +208,8 @@ def rank(
     Raises:
         InputError: a text embedding is zero or not finite (it would silently match anything), or a depth is <
             1.
+        ShapeError: what the reranker reads has another number of texts or rows.
+        MissingFeatureError: the reranker needs a feature that was not computed.
     """
     _check_queries(text)
     for name, value in (("depth", depth), ("rerank_depth", rerank_depth)):
@@ -207,7 +220,69 @@ def rank(
     ranking = Ranking(rows=rows.gather(1, order), scores=scores)
     if reranker is None or len(gallery) == 0:
         return ranking
-    return _rerank(text, gallery, ranking, reranker, min(rerank_depth, rows.shape[1]))
+    reads, rows_read = rerank_text or text, rerank_gallery or gallery
+    for what, expected, got in (("rerank_text", text, reads), ("rerank_gallery", gallery, rows_read)):
+        if len(expected) != len(got):
+            raise ShapeError(what, expected=f"{len(expected)} rows", got=len(got))
+    depth = min(rerank_depth, rows.shape[1])
+    return _rerank(reads, rows_read, ranking, reranker, depth, fusion or reranker.fusion)
+
+
+@torch.inference_mode()
+def rerank_similarity(
+    similarity: Float[Tensor, "text video"],
+    reranker: Reranker,
+    text: TextFeatures,
+    video: VideoFeatures,
+    *,
+    direction: Literal["t2v", "v2t"] = "t2v",
+    depth: int = 15,  # CrossTVR, section 4.1: K
+    fusion: Fusion | None = None,
+    tail: Literal["coarse", "fill"] = "coarse",
+) -> Float[Tensor, "text video"]:
+    """Rerank a finished matrix: what :func:`rank` does for texts, for either direction.
+
+    Every query (a text in t2v, a video in v2t) has its ``depth`` best candidates scored again, and they stay ahead of
+    the others. So the two directions give two matrices, each for the metrics of its own direction.
+
+    Args:
+        similarity: the matcher's, unscaled.
+        reranker: in evaluation mode.
+        text, video: what the reranker reads of the same texts and videos; a few videos at a time go to the device
+            and type of ``text``, so that theirs may be mapped from a file.
+        depth: candidates of a query.
+        fusion: how both scores are combined; default: the reranker's own way.
+        tail: the others keep the matcher's order, lowered below the candidates (``coarse``), or all become -100, as
+            LAVIS has it (``fill``), which spoils mean ranks.
+
+    Returns:
+        Scores that order the candidates of each query, float64 so that lowering merges no two of them.
+
+    Raises:
+        InputError: ``depth`` is less than 1.
+        ShapeError: the matrix is not one of these texts and videos.
+        MissingFeatureError: the reranker needs a feature that was not computed.
+    """
+    if depth < 1:
+        raise InputError(f"depth is {depth}; it must be at least 1")
+    if similarity.shape != (len(text), len(video)):
+        raise ShapeError("similarity", expected=[len(text), len(video)], got=list(similarity.shape))
+    queries = (similarity if direction == "t2v" else similarity.T).double()
+    coarse, order = queries.sort(dim=1, descending=True, stable=True)
+    candidates = order[:, :depth]
+    own = torch.arange(len(queries), device=queries.device)[:, None].expand_as(candidates)
+    pairs = torch.stack([own, candidates] if direction == "t2v" else [candidates, own], dim=2).flatten(0, 1)
+    again = _score_pairs(reranker, text, video, pairs).to(queries).reshape(candidates.shape)
+    fused = (fusion or reranker.fusion)(again, coarse[:, :depth])
+    if tail == "fill":
+        rest = torch.full_like(queries, FILL)
+    elif coarse.shape[1] > depth:
+        least = fused.min(dim=1, keepdim=True).values - 1
+        rest = queries + (least - coarse[:, depth : depth + 1]).clamp_max(0)
+    else:
+        rest = queries
+    result = rest.scatter(1, candidates, fused)
+    return result if direction == "t2v" else result.T
 
 
 def merge_adjacent(
@@ -293,14 +368,36 @@ def _all_pairs(text: TextFeatures, video: VideoFeatures, matcher: Matcher) -> Te
 
 
 def _rerank(
-    text: TextFeatures, gallery: Gallery, ranking: Ranking, reranker: Reranker, depth: int
+    text: TextFeatures,
+    gallery: Gallery,
+    ranking: Ranking,
+    reranker: Reranker,
+    depth: int,
+    fusion: Fusion,
 ) -> Ranking:
-    """Replace the first ``depth`` rows of every text by the reranker's order of them."""
+    """Replace the first ``depth`` rows of every text by the order of their fused scores."""
     rows, scores = ranking.rows.clone(), ranking.scores.clone()
     for t in range(len(text)):
         video = gallery.features(rows[t, :depth]).to(text.sentence.device, text.sentence.dtype)
         pairs = torch.stack([torch.zeros(depth, dtype=torch.long), torch.arange(depth)], dim=1)
         again = reranker(text[t : t + 1], video, pairs.to(text.sentence.device)).float().cpu()
-        again, order = again.sort(descending=True, stable=True)
-        scores[t, :depth], rows[t, :depth] = again, rows[t, :depth][order]
+        fused, order = fusion(again, scores[t, :depth]).sort(descending=True, stable=True)
+        scores[t, :depth], rows[t, :depth] = fused, rows[t, :depth][order]
     return Ranking(rows=rows, scores=scores)
+
+
+def _score_pairs(
+    reranker: Reranker, text: TextFeatures, video: VideoFeatures, pairs: Int64[Tensor, "pair 2"]
+) -> Float[Tensor, " pair"]:
+    """The reranker's scores, with the features of ``RERANKED_VIDEOS`` videos in its hands at a time."""
+    device, dtype = text.sentence.device, text.sentence.dtype
+    by_video = pairs[:, 1].argsort(stable=True)
+    counts = pairs[by_video, 1].unique_consecutive(return_counts=True)[1]
+    scores = torch.zeros(len(pairs), dtype=torch.float32)
+    for block in by_video.split([int(part.sum()) for part in counts.split(RERANKED_VIDEOS)]):
+        texts, t = pairs[block, 0].unique(return_inverse=True)
+        videos, v = pairs[block, 1].unique(return_inverse=True)
+        local = torch.stack([t, v], dim=1).to(device)
+        found = reranker(text[texts], video[videos].to(device, dtype), local)
+        scores[block.cpu()] = found.float().cpu()
+    return scores

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..features import TextFeatures, VideoFeatures
 
-__all__ = ["Reranker"]
+__all__ = ["Fusion", "Reranker"]
 
 R = TypeVar("R", bound="Reranker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fusion:
+    """How the score of a reranked pair is made: ``weight * reranker + coarse_scale * matcher``.
+
+    Attributes:
+        weight: factor of the reranker's score.
+        coarse_scale: factor of the matcher's unscaled similarity: 0 for the reranker alone, 1 for the plain cosine,
+            exp(logit_scale) for the logits that the matcher was trained with.
+    """
+
+    weight: float = 1.0
+    coarse_scale: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not (math.isfinite(value) and value >= 0):
+                raise ConfigError(f"fusion.{name}={value}: expected a finite number that is not negative")
+
+    def __call__(
+        self, again: Float[Tensor, "*pairs"], coarse: Float[Tensor, "*pairs"]
+    ) -> Float[Tensor, "*pairs"]:
+        """The scores of both stages -> the score that orders the reranked pairs."""
+        fused = self.weight * again
+        return fused + self.coarse_scale * coarse if self.coarse_scale else fused
 
 
 class Reranker(nn.Module, ABC):
@@ -47,3 +78,18 @@ class Reranker(nn.Module, ABC):
         self, text: TextFeatures, video: VideoFeatures, pairs: Int64[Tensor, "pair 2"]
     ) -> Float[Tensor, " pair"]:
         """Score the pairs ``(row of text, row of video)``."""
+
+    @property
+    def fusion(self) -> Fusion:
+        """How its score is combined with the matcher's, unless a ranking says otherwise; default: it counts alone."""
+        return Fusion()
+
+    def text_features(self, texts: Sequence[str], text: TextFeatures) -> TextFeatures:
+        """What :meth:`forward` reads of ``texts``, given the model's own features of them; default: these."""
+        return text
+
+    def save_files(self, directory: Path) -> None:
+        """Write what weights and configuration do not hold, such as a vocabulary; default: nothing."""
+
+    def load_files(self, directory: Path) -> None:
+        """Read what :meth:`save_files` wrote."""
