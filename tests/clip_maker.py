@@ -45,7 +45,6 @@ def make_clip(
     pix_fmt: str = "yuv420p",
     times: Sequence[int] | None = None,
     time_base: Fraction = Fraction(1, 25),
-    display_matrix: Sequence[int] | None = None,
 ) -> Path:
     """Encode ``frames`` (or so many pictures) shown at ``times`` (ticks of ``time_base``), 25 a second by default."""
     images = pictures(frames) if isinstance(frames, int) else frames
@@ -59,8 +58,6 @@ def make_clip(
             stream.gop_size = gop
         if b_frames is not None:
             stream.max_b_frames = b_frames
-        if display_matrix is not None:
-            stream.set_display_matrix(list(display_matrix))
         for tick, image in zip(times or range(len(images)), images, strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = tick, time_base

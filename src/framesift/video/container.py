@@ -245,7 +245,8 @@ class VideoFile:
             for packet in self.container.demux(self.stream):
                 if packet.size:  # an empty packet is PyAV's mark of the end
                     yield packet
-        except (FFmpegError, OSError, EOFError, ValueError) as error:
+        except (FFmpegError, OSError, EOFError, ValueError, IndexError) as error:
+            # IndexError: PyAV does not expect a stream that appears while an MPEG-TS file is read
             self.damage = self.damage or f"reading stopped: {error}"
 
     def decode(self, packet: Packet | None) -> list[VideoFrame]:

@@ -60,7 +60,7 @@ class _ByGop:
     """Reads by seeking; see gops.py. Raises SeekError where that cannot be trusted."""
 
     def __init__(self, video: VideoFile, *, skip_unreferenced: bool) -> None:
-        self._path = video.path
+        self.path = video.path
         self._gops = GopReader(video, skip_unreferenced=skip_unreferenced)
         self.timeline = _Timeline(self._gops.first, self._gops.end(), float(video.time_base))
 
@@ -79,7 +79,7 @@ class _ByGop:
     def numbered(self, indices: Sequence[int]) -> _Decoded:
         """The frames with these ascending numbers."""
         shown = self._gops.shown()
-        _check_range(self._path, indices, len(shown))
+        _check_range(self.path, indices, len(shown))
         return self.at([shown[index] for index in indices])
 
 
@@ -88,7 +88,7 @@ class _Sequential:
     to pick."""
 
     def __init__(self, video: VideoFile) -> None:
-        self._video = video
+        self._video, self.path = video, video.path
         self._ticks: list[int] = []
         self._kept: list[VideoFrame] | None = []
         kept_bytes, length = 0, video.frame_ticks
@@ -224,7 +224,12 @@ def _times(sampler: Sampler, start_s: float, end_s: float | None, snap_s: float)
         line = reader.timeline
         stop_s = line.duration_s if end_s is None else min(end_s, line.duration_s)
         begin_s = min(start_s, stop_s)
-        ticks: Sequence[int] = [line.tick(float(t)) for t in sampler.times(begin_s, stop_s)]
+        try:
+            times = sampler.times(begin_s, stop_s)
+        except (InputError, MemoryError) as error:
+            claim = f"it claims to last {line.duration_s:g} s, which cannot be sampled"
+            raise DecodeError(reader.path, f"{claim} ({error})") from error
+        ticks: Sequence[int] = [line.tick(float(t)) for t in times]
         if snap_s > 0:
             slack = line.tick(snap_s) - line.first
             ticks = reader.snapped(ticks, slack=slack, low=line.tick(begin_s), high=line.tick(stop_s))
@@ -233,18 +238,25 @@ def _times(sampler: Sampler, start_s: float, end_s: float | None, snap_s: float)
     return ask
 
 
-def _info(picked: _Picked) -> VideoInfo:
+def _info(picked: _Picked, shape: tuple[int, ...]) -> VideoInfo:
+    """``shape``: of the upright picture."""
     video, frame = picked.video, picked.frame
-    turned = frame.rotation % 180 != 0
+    turned = shape[:2] != (frame.height, frame.width)
+    rotation = frame.rotation  # anything at all for a matrix that is no quarter turn
+    quarters = (90, 270) if turned else (0, 180)
+    if frame.height == frame.width:
+        quarters = (0, 90, 180, 270)
+    if abs(rotation) not in quarters:
+        rotation = 90 if turned else 0
     return VideoInfo(
         path=video.path,
         duration_s=picked.timeline.duration_s,
         fps=video.fps,
-        width=frame.height if turned else frame.width,
-        height=frame.width if turned else frame.height,
+        width=shape[1],
+        height=shape[0],
         codec=video.codec.codec.canonical_name,
         container=video.container.format.name,
-        rotation=frame.rotation,
+        rotation=rotation,
         num_streams=video.num_streams,
         size_bytes=video.size_bytes,
         mtime=video.mtime,
@@ -269,7 +281,7 @@ class _Stack:
     def push(self, picked: _Picked) -> None:
         pixels = picked.video.rgb(picked.frame, shape=self._shape)
         if self._info is None:
-            self._info, self._shape = _info(picked), pixels.shape
+            self._info, self._shape = _info(picked, pixels.shape), pixels.shape
         if self._transform is not None:
             pixels = self._transform(np.ascontiguousarray(pixels))
         if self._pixels is None:  # room for all: stacking frames later would cost as much as decoding them

@@ -154,6 +154,7 @@ class GopReader:
         """The frames on display at ascending ``ticks``, each once, in order."""
         done = 0
         last: int | None = None  # the frame asked for last: never twice
+        shown: int | None = None  # the frame that came out last
         while done < len(ticks):
             self._enter(ticks[done])
             keyframe = self._window[0]
@@ -171,7 +172,11 @@ class GopReader:
                 done += count
                 wanted = [pts for pts in wanted if pts != last]
                 last = wanted[-1] if wanted else last
-                yield from feed.run(self._window, wanted, drain=not same_gop)
+                for frame in feed.run(self._window, wanted, drain=not same_gop):
+                    if shown is not None and (frame.pts or 0) <= shown:
+                        raise SeekError("frames come out of order")
+                    shown = frame.pts
+                    yield frame
                 self._forget(feed)
             if done == before:
                 raise SeekError("the index and the packets disagree")
@@ -181,7 +186,7 @@ class GopReader:
         wanted: list[int] = []
         batch = ticks[done : done + _BATCH]
         for count, tick in enumerate(batch):
-            if self._gop_ends_before(tick):
+            if self._gop_ends_before(tick) and not self._goes_on_into(tick, wanted, feed):
                 return wanted, count, False
             self._read_past(tick)
             shown = [_pts(p) for p in self._window[feed.position :] if not p.is_discard and _pts(p) <= tick]
@@ -209,11 +214,31 @@ class GopReader:
         checked = 0
         while True:
             for packet in self._window[checked:]:
-                if packet.is_keyframe and self._gop < _pts(packet) <= tick:
+                if self._starts_gop(packet, tick):
                     return True
             checked = len(self._window)
             if self._past(tick) or not self._read():
                 return False
+
+    def _goes_on_into(self, tick: int, wanted: Sequence[int], feed: _Feed) -> bool:
+        """Whether decoding on gets to the frame at ``tick`` with no packet that a seek would have skipped."""
+        fed = feed.position
+        fed = max(
+            (i + 1 for i in range(fed, len(self._window)) if self._window[i].pts in wanted), default=fed
+        )
+        while not self._past(tick):
+            if len(self._window) > fed + _REORDER_LIMIT or not self._read():
+                return False
+        keyframes = [i for i in range(fed, len(self._window)) if self._starts_gop(self._window[i], tick)]
+        if keyframes and keyframes[-1] > fed:
+            return False
+        if keyframes:
+            self._gop = _pts(self._window[fed])
+        self._entry = self._entry_at(tick)
+        return True
+
+    def _starts_gop(self, packet: Packet, tick: int) -> bool:
+        return packet.is_keyframe and self._gop < _pts(packet) <= tick
 
     def _enter(self, tick: int) -> None:
         """Make the window start with the last keyframe shown at or before ``tick``."""

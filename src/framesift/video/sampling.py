@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+MOST_TIMES = 10_000_000
+"""Of a video that lasts for months at a frame a second, or lies about its length."""
+
+
 @runtime_checkable
 class Sampler(Protocol):
     """Anything that names times inside an interval of a video."""
@@ -54,7 +58,8 @@ class Uniform:
 class Rate:
     """``fps`` frames for every second, at the midpoints of equal intervals of about ``1 / fps``.
 
-    Short videos get at least ``min_frames``, long ones at most ``max_frames`` (None: no limit).
+    Short videos get at least ``min_frames``, long ones at most ``max_frames`` (None: no limit but that of memory,
+    ten million).
     """
 
     fps: float = 1.0
@@ -71,6 +76,8 @@ class Rate:
         """About ``(end_s - start_s) * fps`` times."""
         most = math.inf if self.max_frames is None else self.max_frames
         num_frames = max(round(min(_length(start_s, end_s) * self.fps, most)), self.min_frames)
+        if num_frames > MOST_TIMES:
+            raise InputError(f"{num_frames} frames are too many; give the sampler max_frames")
         return Uniform(num_frames=num_frames).times(start_s, end_s)
 
 
