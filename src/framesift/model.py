@@ -74,8 +74,9 @@ class RetrievalModel(nn.Module):
         return self.encoder.dim
 
     def encode_text(self, texts: Sequence[str], *, words: bool = False) -> TextFeatures:
-        """Embed sentences (:meth:`.Encoder.encode_text`)."""
-        return self.encoder.encode_text(texts, words=words)
+        """Embed sentences (:meth:`.Encoder.encode_text`), with their words where the matcher compares words."""
+        num_words = self.matcher.num_words
+        return self.encoder.encode_text(texts, words=words or num_words is not None, num_words=num_words)
 
     def encode_video(
         self, videos: Sequence[Pictures], *, patches: bool = False, batch_size: int = 64

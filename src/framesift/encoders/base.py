@@ -30,6 +30,9 @@ __all__ = ["Encoder", "Pictures", "resolve_device"]
 TEXT_BATCH = 256
 """Texts that go through the tower together; sorted by length, so that little of a batch is padding."""
 
+MARKS = 2
+"""Most tokens of a text that are no words: the marks of its start and its end."""
+
 
 @runtime_checkable
 class Pictures(Protocol):
@@ -127,6 +130,13 @@ class Encoder(nn.Module, ABC):
         """Length to which every text is padded, or None for the longest of its batch."""
         return None
 
+
+    @property
+    def pad_id(self) -> int:
+        """Token that stands at padded positions."""
+        pad_id = self.tokenizer.pad_token_id
+        return 0 if pad_id is None else pad_id
+
     # what all families share
 
     @property
@@ -162,17 +172,28 @@ class Encoder(nn.Module, ABC):
         """Ids and mask of cleaned texts, cut to the context with the end mark kept."""
         return self._pad(self._token_rows(texts))
 
-    def encode_text(self, texts: Sequence[str], *, words: bool = False) -> TextFeatures:
-        """Embed sentences; ``words`` keeps the embeddings of the tokens, special ones included.
+    def encode_text(
+        self, texts: Sequence[str], *, words: bool = False, num_words: int | None = None
+    ) -> TextFeatures:
+        """Embed sentences.
+
+        Args:
+            words: keep the embeddings of the tokens, special ones included.
+            num_words: cut and pad every text to so many tokens; default: cut to the context, pad as the weights need.
 
         Raises:
-            InputError: something in ``texts`` is not a string.
+            InputError: something in ``texts`` is not a string, or ``num_words`` does not fit the weights.
         """
-        rows = self._token_rows(texts)
+        if num_words is not None:
+            least, most = self.padded_length or MARKS + 1, self.padded_length or self.context_length
+            if not least <= num_words <= most:
+                lengths = f"{most}, the length" if least == most else f"{least} to {most}, the lengths"
+                raise InputError(f"num_words={num_words}: expected {lengths} that the text tower takes")
+        rows = self._token_rows(texts, context=num_words)
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         parts: list[TextFeatures] = []
         for start in range(0, max(len(rows), 1), TEXT_BATCH):
-            ids, mask = self._pad([rows[i] for i in order[start : start + TEXT_BATCH]])
+            ids, mask = self._pad([rows[i] for i in order[start : start + TEXT_BATCH]], length=num_words)
             parts.append(self.encode_tokens(ids, mask, words=words))
         restore = torch.argsort(torch.tensor(order, dtype=torch.long))
         return TextFeatures.cat(parts)[restore]
@@ -287,18 +308,17 @@ class Encoder(nn.Module, ABC):
         dtype, resizer = str(self.dtype).removeprefix("torch."), self.preprocessing.resizer
         return f"<{type(self).__name__} {self.dim}-d on {self.device}, {dtype}, {resizer} resize>"
 
-    def _token_rows(self, texts: Sequence[str]) -> list[list[int]]:
+    def _token_rows(self, texts: Sequence[str], *, context: int | None = None) -> list[list[int]]:
         if isinstance(texts, str):
             raise InputError(f"texts: expected a list of strings, got the string {texts!r}")
         for text in texts:
             if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
                 raise InputError(f"texts: expected strings, got {text!r}")
         cleaned = [self.clean(text) for text in texts]
-        return ragged_ids(self.tokenizer, cleaned, context=self.context_length)
+        return ragged_ids(self.tokenizer, cleaned, context=context or self.context_length)
 
-    def _pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        pad_id = self.tokenizer.pad_token_id
-        return padded_ids(rows, pad_id=0 if pad_id is None else pad_id, length=self.padded_length)
+    def _pad(self, rows: Sequence[Sequence[int]], *, length: int | None = None) -> tuple[Tensor, Tensor]:
+        return padded_ids(rows, pad_id=self.pad_id, length=length or self.padded_length)
 
     def _batches(self, videos: Iterable[Pictures], batch_size: int) -> Iterator[Tensor]:
         """Preprocessed frames in order, ``batch_size`` together; a batch ends where their size changes."""

@@ -64,3 +64,8 @@ class ClipEncoder(Encoder):
         # CLIP trains the last norm on the class token only; CLIP4Clip and successors apply it to every token
         tokens: Tensor = tower.post_layernorm(tower(pixels).last_hidden_state)
         return self.model.visual_projection(tokens[:, 0]), tokens
+    @property
+    def pad_id(self) -> int:
+        """0, as OpenAI's ``tokenize`` pads: sentences do not see it, but X-CLIP reads the states of the padding."""
+        return 0
+

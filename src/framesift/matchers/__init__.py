@@ -11,15 +11,19 @@ from ..errors import ConfigError, suggest
 from ..similarity import QueryScorer, Scorer
 from .base import Matcher
 from .mean_pool import MeanPool, MeanPoolConfig
+from .multi_grained import Contrasts, MultiGrained, MultiGrainedConfig
 from .softmax_pool import SoftmaxPool, SoftmaxPoolConfig
 from .top_k import TopK, TopKConfig
 from .xpool import XPool, XPoolConfig
 
 __all__ = [
     "MATCHERS",
+    "Contrasts",
     "Matcher",
     "MeanPool",
     "MeanPoolConfig",
+    "MultiGrained",
+    "MultiGrainedConfig",
     "QueryScorer",
     "Scorer",
     "SoftmaxPool",
@@ -36,6 +40,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "top_k": TopK,
     "softmax_pool": SoftmaxPool,
     "xpool": XPool,
+    "multi_grained": MultiGrained,
 }
 """The matchers of this package, by name."""
 

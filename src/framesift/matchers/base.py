@@ -51,6 +51,11 @@ class Matcher(nn.Module, ABC):
         """The matcher that ``config``, a ``Config``, describes."""
         return cls(config)
 
+    @property
+    def num_words(self) -> int | None:
+        """Words to which texts are cut and padded when they are encoded for it; None where it compares sentences."""
+        return None
+
     @abstractmethod
     def forward(self, text: TextFeatures, video: VideoFeatures) -> Similarity:
         """Similarity of every text with every video; a video without a real frame has similarity 0.
