@@ -11,7 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from framesift.encoders import ClipEncoder
+from framesift.encoders.clip import channels_of_3d
+from framesift.encoders.openai import clip_from_state
 from framesift.features import TextFeatures, VideoFeatures
+from framesift.imports import import_state
 from framesift.matchers import MeanPool
 from framesift.ranking import MemoryGallery, rank
 from framesift.rerankers import CrossTransformer, CrossTransformerConfig
@@ -23,6 +27,7 @@ from framesift.temporal import (
     TemporalTransformer,
     TemporalTransformerConfig,
 )
+from framesift.training.losses import symmetric_contrastive
 from golden_files import golden_files, read_golden
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
@@ -120,6 +125,86 @@ def test_tight_head(path: Path) -> None:
     expected, rows = golden["logits"].sort(dim=1, descending=True)
     assert torch.equal(ranking.rows, rows)
     torch.testing.assert_close(ranking.scores, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("path", golden_files("clip4clip_e2e_*.safetensors"))
+def test_end_to_end_with_loss_and_gradients(path: Path) -> None:
+    """Ids and pixels through the imported checkpoint."""
+    golden, _ = read_golden(path)
+    model = import_state(parameters(golden, ""), None, layout="clip4clip")
+    ids = golden["input_ids"]
+    mask = golden["video_mask"].bool()
+    pixels = golden["video"].flatten(0, 3)
+    sentence = model.encoder.forward_text(ids, golden["attention_mask"].bool())
+    frame = model.encoder.forward_pixels(pixels).unflatten(0, mask.shape)
+    torch.testing.assert_close(sentence.detach(), golden["sequence_output"][:, 0], **CLOSE)
+    torch.testing.assert_close(frame.detach(), golden["visual_output"], **CLOSE)
+    video = model.temporal(VideoFeatures(frame=frame, frame_mask=mask))
+    similarity = model.matcher(TextFeatures(sentence=sentence), video)
+    torch.testing.assert_close(model.logit_scale.exp() * similarity.detach(), golden["logits"], **LOGITS)
+    loss = symmetric_contrastive(similarity, model.logit_scale)
+    torch.testing.assert_close(loss.detach(), golden["loss"], **LOGITS)
+    loss.backward()
+    tower = model.encoder.model
+    found = {
+        "logit_scale": model.logit_scale.grad,
+        "text_projection": tower.text_projection.weight.grad.T,
+        "visual.proj": tower.visual_projection.weight.grad.T,
+        "visual.conv1.weight": tower.vision_model.embeddings.patch_embedding.weight.grad,
+    }
+    expected = {key.removeprefix("grad.clip."): x for key, x in golden.items() if key.startswith("grad.")}
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], atol=1e-4, rtol=1e-4, msg=name)
+
+
+def encoder_3d(golden: dict[str, Tensor], *, conv2: Tensor | None) -> ClipEncoder:
+    """The golden's visual tower beside the text tower of another one."""
+    (other, *_) = golden_files("clip4clip_e2e_*.safetensors")
+    text = parameters(read_golden(other.values[0])[0], "clip.")
+    tower = {f"visual.{name}": x for name, x in parameters(golden, "").items() if name != "conv2.weight"}
+    state = {name: x for name, x in text.items() if not name.startswith("visual.")} | tower
+    if conv2 is not None:
+        state["visual.conv2.weight"] = conv2
+    return clip_from_state(state, tokenizer=None)
+
+
+def frames_of(golden: dict[str, Tensor], encoder: ClipEncoder, frames: int) -> list[Tensor]:
+    """The encoder's input for every clip of the golden's preprocessed pixels."""
+    encoder.preprocessing = lambda pixels: torch.from_numpy(pixels)  # type: ignore[assignment]
+    return [encoder.preprocess(clip.numpy()) for clip in golden["video"].split(frames)]
+
+
+@pytest.mark.parametrize("path", golden_files("clip4clip_linear_patch_3d*.safetensors"))
+def test_3d_patches(path: Path) -> None:
+    golden, metadata = read_golden(path)
+    encoder = encoder_3d(golden, conv2=golden["param.conv2.weight"])
+    clips = frames_of(golden, encoder, metadata["frames"])
+    found = encoder.encode_pixels(torch.cat(clips))
+    torch.testing.assert_close(found, golden["image_features"], **CLOSE)
+    # a kernel of three frames over the clip, with zeros before and behind it
+    kernel = golden["param.conv2.weight"]
+    flat = encoder.model.vision_model.embeddings.patch_embedding
+    for clip, channels in zip(golden["video"].split(metadata["frames"]), clips, strict=True):
+        patch = metadata["patch"]
+        expected = torch.conv3d(
+            clip.transpose(0, 1)[None], kernel, stride=(1, patch, patch), padding=(1, 0, 0)
+        )
+        torch.testing.assert_close(flat(channels).detach(), expected[0].transpose(0, 1), **CLOSE)
+
+
+@pytest.mark.parametrize("path", golden_files("clip4clip_linear_patch_3d*.safetensors"))
+def test_3d_patches_start_as_the_2d_ones(path: Path) -> None:
+    golden, metadata = read_golden(path)
+    flat = encoder_3d(golden, conv2=None)
+    encoder = flat.with_3d_patches()
+    weight = encoder.model.vision_model.embeddings.patch_embedding.weight.detach()
+    assert torch.equal(weight, channels_of_3d(golden["conv2_init"]))
+    (one, two) = (torch.cat(frames_of(golden, x, metadata["frames"])) for x in (flat, encoder))
+    torch.testing.assert_close(encoder.encode_pixels(two), flat.encode_pixels(one), **CLOSE)
+    ids = torch.tensor([[62, 5, 63]])
+    texts = [x.encode_tokens(ids, ids > 0).sentence for x in (flat, encoder)]
+    assert torch.equal(*texts)
 
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -79,9 +79,15 @@ def show(
 )
 def import_model(
     checkpoint: Path = typer.Argument(
-        ..., help="A published checkpoint: OpenAI CLIP or X-Pool layout.", metavar="FILE"
+        ..., help="A published checkpoint: OpenAI CLIP, X-Pool or CLIP4Clip layout.", metavar="FILE"
     ),
     output: Path = typer.Option(..., "--output", "-o", help="Model directory to write."),
+    layout: str | None = typer.Option(
+        None,
+        "--as",
+        help="Layout of the file: clip, xpool or clip4clip; default: by its parameter names.",
+        metavar="NAME",
+    ),
     tokenizer: Path | None = typer.Option(
         None, help="Directory with the tokenizer of the weights (tokenizer.json)."
     ),
@@ -99,7 +105,8 @@ def import_model(
         raise InputError(f"{str(output)!r} is a file; choose a directory for --output")
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"{str(output)!r} is not empty; choose another directory for --output")
-    save(import_checkpoint(checkpoint, merges=merges, tokenizer=tokenizer), output)
+    model = import_checkpoint(checkpoint, layout=layout, merges=merges, tokenizer=tokenizer)
+    save(model, output)
     if as_json:
         emit_json(describe(output))
     else:

@@ -106,7 +106,7 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward_patches(
-        self, pixels: Float[Tensor, "frame 3 y x"]
+        self, pixels: Float[Tensor, "frame channel y x"]
     ) -> tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         """Preprocessed pixels -> frame embeddings, and the tower's final tokens (normalised by its last
         layer norm, not projected; a class token comes first). Differentiable."""
@@ -117,7 +117,7 @@ class Encoder(nn.Module, ABC):
         """Token ids -> text embeddings, differentiable."""
         return self.forward_words(ids, mask)[0]
 
-    def forward_pixels(self, pixels: Float[Tensor, "frame 3 y x"]) -> Float[Tensor, "frame dim"]:
+    def forward_pixels(self, pixels: Float[Tensor, "frame channel y x"]) -> Float[Tensor, "frame dim"]:
         """Preprocessed pixels -> frame embeddings, differentiable."""
         return self.forward_patches(pixels)[0]
 
@@ -130,6 +130,10 @@ class Encoder(nn.Module, ABC):
         """Length to which every text is padded, or None for the longest of its batch."""
         return None
 
+    @property
+    def neighbours(self) -> int:
+        """How many frames before and after its own a frame's input shows."""
+        return 0
 
     @property
     def pad_id(self) -> int:
@@ -164,8 +168,8 @@ class Encoder(nn.Module, ABC):
         self.dtype = precision
         return self.to(target)
 
-    def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame 3 y x"]:
-        """Frames ``[frame, H, W, 3]`` uint8 as input of :meth:`encode_pixels`, on the CPU."""
+    def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame channel y x"]:
+        """Frames of one video ``[frame, H, W, 3]`` uint8 as input of :meth:`encode_pixels`, on the CPU."""
         return self.preprocessing(pixels)
 
     def tokenize(self, texts: Sequence[str]) -> tuple[Int[Tensor, "text word"], Bool[Tensor, "text word"]]:
@@ -218,7 +222,7 @@ class Encoder(nn.Module, ABC):
             return TextFeatures(sentence=sentence.float(), word=word.float(), word_mask=mask)
 
     def encode_pixels(
-        self, pixels: Float[Tensor, "frame 3 y x"], *, patches: bool = False
+        self, pixels: Float[Tensor, "frame channel y x"], *, patches: bool = False
     ) -> Float[Tensor, "frame dim"] | tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         """Embed preprocessed frames, for inference; ``patches`` adds the tower's final tokens."""
         with self._inference():
@@ -325,7 +329,9 @@ class Encoder(nn.Module, ABC):
         waiting: list[Tensor] = []
         for video in videos:
             for start in range(0, len(video.pixels), batch_size):
-                piece = self.preprocess(video.pixels[start : start + batch_size])
+                first = max(0, start - self.neighbours)
+                piece = self.preprocess(video.pixels[first : start + batch_size + self.neighbours])
+                piece = piece[start - first :][:batch_size]
                 if waiting and waiting[0].shape[1:] != piece.shape[1:]:
                     yield torch.cat(waiting)
                     waiting = []

@@ -11,14 +11,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import CheckpointError
-from .clip import ClipEncoder
+from .clip import ClipEncoder, channels_of_3d
 from .preprocess import Preprocess
 from .weights import load_state
 
-__all__ = ["clip_from_state", "from_openai_names"]
+__all__ = ["clip_from_state", "from_openai_names", "text_blocks"]
 
 HEAD_WIDTH = 64  # OpenAI CLIP, model.py: vision_heads = vision_width // 64, and the same for the text
 LARGEST_ID = 2  # transformers: the eos_token_id that means pooling at the largest id, as OpenAI does
@@ -48,6 +49,7 @@ _BLOCK_NAMES = {
     "mlp.c_proj": "mlp.fc2",
     "attn.out_proj": "self_attn.out_proj",
 }
+_CONV_3D = "visual.conv2.weight"  # CLIP4Clip's 3-D patches; conv1 stays in the file, unused
 _SIZES = ("input_resolution", "context_length", "vocab_size")  # scalars in OpenAI's archives
 
 
@@ -75,7 +77,14 @@ def clip_from_state(state: Mapping[str, Tensor], tokenizer: Any, *, resize: str 
 
 
 def from_openai_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """OpenAI's CLIP parameters under the names of transformers' ``CLIPModel``."""
+    """OpenAI's CLIP parameters, or CLIP4Clip's with 3-D patches, under the names of transformers' ``CLIPModel``."""
+    if _CONV_3D in state:
+        kernel = state[_CONV_3D]
+        if kernel.ndim != 5 or kernel.shape[1:3] != (3, 3):
+            shape = list(kernel.shape)
+            raise CheckpointError(f"{_CONV_3D} is {shape}, expected [width, 3, 3, patch, patch]")
+        state = {**state, "visual.conv1.weight": channels_of_3d(kernel)}
+        del state[_CONV_3D]
     renamed: dict[str, Tensor] = {}
     for name, x in state.items():
         if name in _SIZES:
@@ -100,6 +109,21 @@ def from_openai_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
+def text_blocks(encoder: ClipEncoder) -> dict[str, Tensor]:
+    """Positions and blocks of the text tower under OpenAI's names: ``positional_embedding`` and
+    ``transformer.resblocks.*``, from which CLIP4Clip starts its transformers over frames."""
+    tower = encoder.model.text_model
+    found = {"positional_embedding": tower.embeddings.position_embedding.weight.detach()}
+    for i, layer in enumerate(tower.encoder.layers):
+        own, prefix = layer.state_dict(), f"transformer.resblocks.{i}."
+        for kind in ("weight", "bias"):
+            thirds = [own[f"self_attn.{letter}_proj.{kind}"] for letter in "qkv"]
+            found[f"{prefix}attn.in_proj_{kind}"] = torch.cat(thirds)
+            for theirs, ours in _BLOCK_NAMES.items():
+                found[f"{prefix}{theirs}.{kind}"] = own[f"{ours}.{kind}"]
+    return found
+
+
 def _read_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """The ``config.json`` that fits Hugging Face-named weights."""
 
@@ -116,7 +140,7 @@ def _read_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     try:
         dim = state["text_projection.weight"].shape[0]
         vocabulary, text_width = state["text_model.embeddings.token_embedding.weight"].shape
-        vision_width, _, patch, _ = state["vision_model.embeddings.patch_embedding.weight"].shape
+        vision_width, channels, patch, _ = state["vision_model.embeddings.patch_embedding.weight"].shape
         positions = state["vision_model.embeddings.position_embedding.weight"].shape[0]
         text_config = {
             **tower("text_model", text_width),
@@ -128,6 +152,7 @@ def _read_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
         }
         vision_config = {
             **tower("vision_model", vision_width),
+            "num_channels": channels,
             "patch_size": patch,
             "image_size": patch * math.isqrt(positions - 1),  # one position is the class token's
         }

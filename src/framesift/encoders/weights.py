@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, InputError
 
 __all__ = [
+    "check_shapes",
     "hash_state",
     "load_state",
     "read_directory",
@@ -130,26 +131,34 @@ def write_state(state: Mapping[str, Tensor], path: str | Path, *, dtype: torch.d
         raise InputError(f"cannot write {str(path)!r}: {error}") from None
 
 
+def check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]], *, source: str) -> None:
+    """See that ``state`` has every expected tensor, nothing else, and all in their shapes.
+
+    Raises:
+        CheckpointError: a tensor is missing, unknown, or of another shape; the message names up to three.
+    """
+    shapes = [
+        f"{name} {list(state[name].shape)} instead of {list(expected[name])}"
+        for name in expected.keys() & state.keys()
+        if list(state[name].shape) != list(expected[name])
+    ]
+    for what, names in (
+        ("lack", expected.keys() - state.keys()),
+        ("have the unknown", state.keys() - expected.keys()),
+        ("have", shapes),
+    ):
+        if names:
+            some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            raise CheckpointError(f"the weights of {source} {what} {some}")
+
+
 def load_state(module: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
     """Copy ``state`` into ``module``: every parameter, nothing else, converted to the module's type.
 
     Raises:
         CheckpointError: a tensor is missing, unknown, or of another shape; the message names up to three.
     """
-    own = module.state_dict()
-    shapes = [
-        f"{name} {list(state[name].shape)} instead of {list(own[name].shape)}"
-        for name in own.keys() & state.keys()
-        if state[name].shape != own[name].shape
-    ]
-    for what, names in (
-        ("lack", own.keys() - state.keys()),
-        ("have the unknown", state.keys() - own.keys()),
-        ("have", shapes),
-    ):
-        if names:
-            some = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-            raise CheckpointError(f"the weights of {source} {what} {some}")
+    check_shapes(state, {name: x.shape for name, x in module.state_dict().items()}, source=source)
     module.load_state_dict(dict(state))
 
 
