@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -30,6 +31,8 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 from record import PeakMemory, machine  # noqa: E402
+
+from framesift.cli.indexing import NO_SPINNING  # noqa: E402
 
 FRAMES = 12
 DISTINCT = 20  # clips that are encoded; the others are copies of them
@@ -112,7 +115,10 @@ def _cpu_s() -> float:
 def measure(name: str, model: str, videos: Path) -> dict[str, Any]:
     """One run."""
     command = [sys.executable, str(HERE), "--run", name, model, str(videos)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    environment = os.environ | dict([NO_SPINNING] if name == "framesift" else [])  # as framesift index does
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

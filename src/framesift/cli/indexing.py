@@ -25,6 +25,10 @@ EXAMPLES = """Examples: `framesift index ~/Videos` makes framesift.index in this
 `framesift index --prune` only forgets, `framesift index --compact` only tidies up."""
 
 
+NO_SPINNING = ("GOMP_SPINCOUNT", "0")
+"""For GNU OpenMP, which PyTorch's CPU builds use."""
+
+
 class Moments(StrEnum):
     """How videos are cut."""
 
@@ -86,6 +90,8 @@ def index(
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Index videos, so that they can be searched."""
+    # Before torch is loaded: its idle threads would otherwise spin on cores that the decoding processes need.
+    os.environ.setdefault(*NO_SPINNING)
     from ..index import Index
     from ..index.build import BuildConfig
     from ..index.files import check_paths
