@@ -4,6 +4,7 @@ A model directory of ours::
 
     framesift.json       format_version, name, num_frames, resize; which encoder, temporal, matcher, reranker
     head.safetensors     temporal.*, matcher.*, reranker.* and logit_scale
+    reranker/            files of the reranker, where it has any, such as a vocabulary
     encoder/             a Hugging Face checkpoint: config.json, model.safetensors, preprocessor, tokenizer
     README.md            the model card
 
@@ -50,6 +51,7 @@ DEFAULT_MATCHER = "softmax_pool"  # weighs frames by the text, and has nothing t
 FORMAT_VERSION = 1
 LAYOUT_FILE = "framesift.json"
 HEAD_FILE = "head.safetensors"
+RERANKER_FOLDER = "reranker"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +159,8 @@ def save(
             (directory / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {str(directory)!r}: {error.strerror or error}") from None
+    if model.reranker is not None:
+        model.reranker.save_files(directory / RERANKER_FOLDER)
     write_state(_head(model), directory / HEAD_FILE)
 
 
@@ -200,6 +204,8 @@ def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -
         raise CheckpointError(f"{str(path)!r}: {error}") from None
     if layout.num_frames < 1:
         raise CheckpointError(f"{str(path)!r}: num_frames={layout.num_frames}: expected a positive number")
+    if reranker is not None:
+        reranker.load_files(directory / RERANKER_FOLDER)
     encoder = _load_encoder(directory, layout, resize=resize, local_files_only=local_files_only)
     width = getattr(matcher.config, "dim", encoder.dim)
     if width != encoder.dim:

@@ -36,6 +36,7 @@ _RENAMES = tuple(
         (r"\.output\.LayerNorm\.", ".text_ffn.norm."),
     )
 )
+_KEY_VALUE = re.compile(r"cross_attention\.(key|value)\.weight$")
 _HEAD = "itm_head."
 
 
@@ -83,20 +84,11 @@ def load_qformer(reranker: CrossTVR, state: Mapping[str, Tensor], *, source: str
         CheckpointError: a tensor is missing, unknown, or of another shape.
     """
     weights = qformer_from_blip2(state)
-    kept = {
-        f"{name.rsplit('.', 1)[0]}.{part}"
-        for name, x in reranker.qformer.state_dict().items()
-        if re.search(r"cross_attention\.(key|value)\.weight$", name)
-        and name in weights
-        and weights[name].shape[1] != x.shape[1]
-        for part in ("weight", "bias")
-    }
-    own = reranker.qformer.state_dict()
-    load_state(reranker.qformer, {**weights, **{name: own[name] for name in kept}}, source=source)
-    unset = {f"qformer.{name}" for name in kept}
+    unset = {f"qformer.{name}" for name in _load(reranker.qformer, weights, source)}
     if reranker.temporal is not None:
-        reranker.temporal.load_state_dict(reranker.qformer.encoder.state_dict())
-        unset |= {name.replace("qformer.encoder.", "temporal.") for name in unset}
+        prefix = "encoder."
+        encoder = {k.removeprefix(prefix): x for k, x in weights.items() if k.startswith(prefix)}
+        unset |= {f"temporal.{name}" for name in _load(reranker.temporal, encoder, source)}
     head = {_MODEL.sub("", name): x for name, x in state.items()}
     head = {name.removeprefix(_HEAD): x for name, x in head.items() if name.startswith(_HEAD)}
     others: dict[str, nn.Module | None] = {
@@ -111,3 +103,16 @@ def load_qformer(reranker: CrossTVR, state: Mapping[str, Tensor], *, source: str
     for prefix, module in others.items():
         unset |= {f"{prefix}.{name}" for name in (module.state_dict() if module is not None else ())}
     return sorted(unset)
+
+
+def _load(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> set[str]:
+    """Load all but the key and value maps that do not fit; return their names."""
+    own = module.state_dict()
+    kept = {
+        name.removesuffix("weight") + part
+        for name, x in own.items()
+        if _KEY_VALUE.search(name) and name in weights and weights[name].shape[1] != x.shape[1]
+        for part in ("weight", "bias")
+    }
+    load_state(module, {**weights, **{name: own[name] for name in kept}}, source=source)
+    return kept
