@@ -142,14 +142,14 @@ def start_from_text(positions: nn.Embedding, blocks: nn.ModuleList, text: Mappin
     Raises:
         ShapeError: the tower has fewer blocks or positions, or another width.
     """
-    table = text["positional_embedding"]
+    table, hidden = text["positional_embedding"], text["transformer.resblocks.0.mlp.c_fc.bias"]
     layers = len({name.split(".")[2] for name in text if name.startswith("transformer.resblocks.")})
     rows, dim = positions.weight.shape
-    if table.shape[0] < rows or table.shape[1] != dim or layers < len(blocks):
+    if len(table) < rows or table.shape[1] != dim or layers < len(blocks) or len(hidden) != 4 * dim:
         raise ShapeError(
             "the text tower to start from",
-            expected=f"width {dim}, at least {rows} positions and {len(blocks)} blocks",
-            got=f"width {table.shape[1]}, {table.shape[0]} positions and {layers} blocks",
+            expected=f"width {dim} (in its MLPs {4 * dim}), at least {rows} positions and {len(blocks)} blocks",
+            got=f"width {table.shape[1]} ({len(hidden)}), {len(table)} positions and {layers} blocks",
         )
     positions.weight.copy_(table[:rows])
     for i, block in enumerate(blocks):

@@ -207,11 +207,14 @@ def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -
     if reranker is not None:
         reranker.load_files(directory / RERANKER_FOLDER)
     encoder = _load_encoder(directory, layout, resize=resize, local_files_only=local_files_only)
-    width = getattr(matcher.config, "dim", encoder.dim)
-    if width != encoder.dim:
-        raise CheckpointError(
-            f"{str(path)!r}: the {matcher.name} matcher is {width} wide, but the encoder gives {encoder.dim} dimensions"
-        )
+    for part in (temporal, matcher):
+        width = getattr(part.config, "dim", encoder.dim)
+        if width != encoder.dim:
+            kind = "matcher" if part is matcher else "temporal module"
+            raise CheckpointError(
+                f"{str(path)!r}: the {part.name} {kind} is {width} wide, but the encoder gives {encoder.dim}"
+                " dimensions"
+            )
     model = RetrievalModel(
         encoder, temporal, matcher, reranker, num_frames=layout.num_frames, name=layout.name or directory.name
     )
