@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parents[1]))  # for colour_model, also when run as a script
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "benchmarks")]  # also when run as a script
+
+from record import machine  # noqa: E402
 
 from colour_model import COLOURS, ColourModel, write_clip  # noqa: E402
 from framesift.errors import IndexRecoveredWarning  # noqa: E402
@@ -235,7 +237,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         outcome = storm(Path(folder), kills=options.kills, seed=options.seed)
-    document = json.dumps(asdict(outcome), indent=2)
+    document = json.dumps({**asdict(outcome), "machine": machine()}, indent=1)
     print(document)
     if options.json:
         options.json.write_text(document + "\n")
