@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from framesift import hub
+from framesift.encoders.tokenize import padded_ids, ragged_ids
 from framesift.errors import ConfigError, InputError, MissingFeatureError, ShapeError
 from framesift.features import TextFeatures, VideoFeatures, masked_mean, unit
 from framesift.matchers import MultiGrained, MultiGrainedConfig, build_matcher, multi_grained_folded
@@ -312,6 +313,9 @@ def test_a_model_encodes_words_for_it(clip: Path, mask_padding: bool) -> None:
     assert text.word.shape == (2, 8, 24)
     assert text.word_mask[1].all()  # cut, with the end mark kept
     torch.testing.assert_close(text.word[1, 7], text.sentence[1])
+    ids, mask = padded_ids(ragged_ids(model.encoder.tokenizer, ["a dog"], context=8), pad_id=0, length=8)
+    assert not mask.all()  # padded as OpenAI's tokenize does: the states of the padding depend on it
+    torch.testing.assert_close(model.encoder.encode_tokens(ids, mask, words=True).word, text.word[:1])
     alone = model.encode_text(["a dog"])
     torch.testing.assert_close(alone.word, text.word[:1])
     _, video = _features(1, 5)
