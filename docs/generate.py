@@ -193,13 +193,114 @@ def speed_line() -> str:
     )
 
 
-def readme(text: str) -> str:
-    """README.md with its generated blocks renewed."""
-    blocks = {"standard": standard_table(), "scenes": scenes_line(), "speed": speed_line()}
+PEERS = {
+    "torchcodec": "torchcodec",
+    "decord": "decord",
+    "opencv_sequential": "OpenCV, sequential",
+    "xpool_loader": "X-Pool's loader",
+    "clip4clip_loader": "CLIP4Clip's loader",
+}
+CLIPS = {
+    "h264+hevc": "generated, H.264 and HEVC",
+    "vp9": "generated, VP9",
+    "av1": "generated, AV1",
+    "real_h264+hevc": "real files, H.264 and HEVC",
+}
+
+
+def decode_table() -> str:
+    """What the decoding benchmark measured."""
+    data = result("bench-decode")
+    lines = ["| clips | " + " | ".join(PEERS.values()) + " |", "|---|" + "---|" * len(PEERS)]
+    for group, title in CLIPS.items():
+        cells = []
+        for peer in PEERS:
+            found = data["groups"][group].get(peer)
+            wrong = " \\*" if found and found["with_wrong_frames"] else ""
+            cells.append(f"{found['geometric_mean']:.2f} ({found['lowest']:.2f}){wrong}" if found else "–")
+        lines.append(
+            f"| {title} ({data['groups'][group]['framesift']['clips']}) | " + " | ".join(cells) + " |"
+        )
+    missed = [
+        f"{CLIPS[t['clips']]}: {PEERS[t['peer']]}, {t['statistic'].replace('_', ' ')} {t['value']:.2f} for {t['target']}"
+        for t in data["targets"]
+        if not t["met"]
+    ]
+    lines += [
+        "",
+        "\\* returned wrong frames for some clips. – cannot read them. One thread each, in turns, in one process",
+    ]
+    lines[-1] += " ([JSON](../results/bench-decode.json))."
+    if missed:
+        lines.append(f"Aims that were missed: {'; '.join(missed)}.")
+    return "\n".join(lines)
+
+
+def hostile_lines() -> str:
+    """What happened to the hostile files."""
+    data = result("hostile")
+    lines = []
+    for title, part in (
+        ("Hostile files", "as they are"),
+        ("Copies with random bits flipped", "bits flipped"),
+    ):
+        row = data[part]
+        lines.append(
+            f"- {title}: {row['files']:,} files in {row['seconds']:.0f} s; {row['indexed']} indexed and found again, "
+            f"{row['refused']} refused with a line each; {row['decoders_that_died']} decoders died, "
+            f"{row['stopped_for_time']} files took too long, {row['out_of_memory']} needed too much memory; "
+            f"at most {row['peak_memory_bytes'] / 1e9:.1f} GB for all processes together."
+        )
+    return "\n".join(
+        [*lines, "", "([JSON](../results/hostile.json), `python tests/chaos/hostile.py FOLDER`)"]
+    )
+
+
+def chaos_line() -> str:
+    """What a storm of kills did."""
+    data = result("chaos")
+    kills = ", ".join(f"{count} during a {action}" for action, count in data["kills"].items())
+    same = "equal an undisturbed build's" if data["same_rows"] else "DIFFER from an undisturbed build's"
+    wrong = "none was wrong" if not data["wrong"] else f"{len(data['wrong'])} things were wrong"
+    return (
+        f"Measured: {sum(data['kills'].values())} kills at random times ({kills}) while another process searched "
+        f"{data['searches']:,} times; {wrong}, and the rows in the end {same} "
+        "([JSON](../results/chaos.json), `python tests/chaos/storm.py`)."
+    )
+
+
+def index_table() -> str:
+    """What the indexing benchmark measured."""
+    data = result("bench-index")
+    lines = [
+        f"{data['videos']} videos ({data['clip']}), {data['frames']} frames each, against a straightforward pipeline "
+        "(torchcodec, the image processor of transformers, eager fp32, one file after the other):",
+        "",
+        "| encoder | videos a second | the other's | ratio | busy cores | the other's | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for title, runs in data["models"].items():
+        ours, other = runs["framesift"][-1], runs["straightforward"][-1]
+        ratio = sum(runs["throughput_ratio"]) / len(runs["throughput_ratio"])
+        lines.append(
+            f"| {title} | {ours['videos_per_s']:.2f} | {other['videos_per_s']:.2f} | {ratio:.2f} "
+            f"| {ours['busy_cores']:.2f} | {other['busy_cores']:.2f} | {ours['peak_memory_bytes'] / 1e9:.2f} GB |"
+        )
+    small = data["memory_by_number_of_small_videos"]
+    peaks = " and ".join(
+        f"{row['peak_memory_bytes'] / 1e6:.0f} MB with {int(count):,}" for count, row in small.items()
+    )
+    lines += ["", f"Peak memory with small videos: {peaks} ([JSON](../results/bench-index.json))."]
+    return "\n".join(lines)
+
+
+def with_blocks(page: str, blocks: dict[str, str]) -> str:
+    """A page with its generated blocks renewed."""
+    text = (ROOT / page).read_text()
     for name, block in blocks.items():
         pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
         if not pattern.search(text):
-            raise SystemExit(f"README.md has no block {name!r}")
+            raise SystemExit(f"{page} has no block {name!r}")
         text = pattern.sub(lambda match, block=block: f"{match[1]}{block}\n{match[2]}", text)
     return text
 
@@ -209,7 +310,18 @@ def main() -> None:
     pages = {
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "models.md": models_page(),
-        ROOT / "README.md": readme((ROOT / "README.md").read_text()),
+        ROOT / "README.md": with_blocks(
+            "README.md", {"standard": standard_table(), "scenes": scenes_line(), "speed": speed_line()}
+        ),
+        ROOT / "docs" / "robustness.md": with_blocks(
+            "docs/robustness.md",
+            {
+                "hostile": hostile_lines(),
+                "chaos": chaos_line(),
+                "decode": decode_table(),
+                "index": index_table(),
+            },
+        ),
         **{MODELS[name] / "README.md": card_page(name) for name in MODELS},
     }
     if "--check" in sys.argv[1:]:
