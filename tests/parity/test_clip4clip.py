@@ -28,6 +28,7 @@ from framesift.temporal import (
     TemporalTransformerConfig,
 )
 from framesift.training.losses import symmetric_contrastive
+from framesift.training.optim import BertAdam, joined_cosine
 from golden_files import golden_files, read_golden
 
 CLOSE = {"atol": 2e-5, "rtol": 1e-5}
@@ -205,6 +206,39 @@ def test_3d_patches_start_as_the_2d_ones(path: Path) -> None:
     ids = torch.tensor([[62, 5, 63]])
     texts = [x.encode_tokens(ids, ids > 0).sentence for x in (flat, encoder)]
     assert torch.equal(*texts)
+
+
+@pytest.mark.parametrize("path", golden_files("clip4clip_bertadam_*.safetensors"))
+def test_optimiser_and_schedule(path: Path) -> None:
+    golden, metadata = read_golden(path)
+    parameters = [torch.nn.Parameter(golden[f"p{i}_init"].clone()) for i in (1, 2)]
+    rates = torch.tensor([metadata["lr_group1"], metadata["lr_group2"]])
+    optimizer = BertAdam(
+        [
+            {
+                "params": [p],
+                "lr": metadata[f"lr_group{i}"],
+                "weight_decay": metadata[f"weight_decay_group{i}"],
+            }
+            for i, p in enumerate(parameters, start=1)
+        ],
+        betas=(metadata["b1"], metadata["b2"]),
+        eps=metadata["eps"],
+        max_norm=metadata["per_param_clip"],
+    )
+    schedule = joined_cosine(optimizer, total_steps=metadata["t_total"], warmup=metadata["warmup"])
+    for step in range(metadata["t_total"]):
+        for number, parameter in enumerate(parameters, start=1):
+            parameter.grad = golden[f"grads{number}"][step].clone()
+        torch.nn.utils.clip_grad_norm_(parameters, metadata["global_clip"])
+        used = torch.tensor([group["lr"] for group in optimizer.param_groups])
+        torch.testing.assert_close(used, golden["lr_multiplier"][step] * rates, atol=1e-9, rtol=1e-5)
+        optimizer.step()
+        schedule.step()
+        for number, parameter in enumerate(parameters, start=1):
+            torch.testing.assert_close(
+                parameter.detach(), golden[f"p{number}_after"][step], atol=1e-6, rtol=1e-5
+            )
 
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,7 +1,11 @@
-"""The optimiser and the schedule of X-Pool, which our own recipes use too.
+"""Optimisers and schedules: X-Pool's, which our own recipes use too, and CLIP4Clip's.
 
-Both follow the semantics of the early Hugging Face ``AdamW`` (spec: section 3), which differ from
+X-Pool's follow the semantics of the early Hugging Face ``AdamW`` (spec: section 3), which differ from
 ``torch.optim.AdamW``: the epsilon is added before the bias correction, and the decay acts after the step.
+
+CLIP4Clip's, X-CLIP's and TS2-Net's are those of the first BERT (spec: section 0.5): no bias correction, every tensor
+clipped by itself, and a cosine that does not wait for the end of the warm-up. Their published learning rates belong
+to weights in half precision; in fp32 a larger one is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["AdamW", "adamw", "warmup_cosine"]
+__all__ = ["AdamW", "BertAdam", "adamw", "clip4clip_groups", "joined_cosine", "warmup_cosine"]
 
 
 class AdamW(Optimizer):
@@ -65,6 +69,52 @@ class AdamW(Optimizer):
         return loss
 
 
+class BertAdam(Optimizer):
+    """Adam without bias correction, with decoupled weight decay and a clip of its own for every tensor.
+
+    ``m`` and ``v`` being the running moments of the gradient clipped to the norm ``max_norm``::
+
+        p -= lr * (m / (sqrt(v) + eps) + weight_decay * p)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter] | Iterable[Mapping[str, Any]],
+        *,
+        lr: float = 1e-4,  # CLIP4Clip, released commands, as the other defaults
+        betas: tuple[float, float] = (0.9, 0.98),
+        eps: float = 1e-6,
+        weight_decay: float = 0.2,
+        max_norm: float = 1.0,
+    ) -> None:
+        super().__init__(
+            params,  # type: ignore[arg-type]
+            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "max_norm": max_norm},
+        )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
+        """Update every parameter that has a gradient; the gradients are clipped in place."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                nn.utils.clip_grad_norm_(p, group["max_norm"])
+                state = self.state[p]
+                if not state:
+                    state.update(exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+                state["exp_avg"].lerp_(p.grad, 1 - beta1)
+                state["exp_avg_sq"].mul_(beta2).addcmul_(p.grad, p.grad, value=1 - beta2)
+                update = state["exp_avg"] / state["exp_avg_sq"].sqrt().add_(group["eps"])
+                p.add_(update.add_(p, alpha=group["weight_decay"]), alpha=-group["lr"])
+        return loss
+
+
 def adamw(
     groups: Iterable[Mapping[str, Any]],
     *,
@@ -89,3 +139,36 @@ def warmup_cosine(optimizer: Optimizer, *, total_steps: int, warmup_steps: int) 
         return max(0.0, 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0))))
 
     return LambdaLR(optimizer, factor)
+
+
+def joined_cosine(optimizer: Optimizer, *, total_steps: int | float, warmup: float = 0.1) -> LambdaLR:
+    """Linear warm-up from 0 over the share ``warmup`` of the steps, then what is left of half a cosine over all.
+
+    At the junction the factor falls from 1 to ``(1 + cos(pi * warmup)) / 2``. Call ``step()`` after each update; the
+    first step has learning rate 0 (CLIP4Clip, released code).
+    """
+
+    def factor(step: int) -> float:
+        progress = step / total_steps
+        return progress / warmup if progress < warmup else 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, factor)
+
+
+def clip4clip_groups(
+    model: nn.Module, *, lr: float = 1e-4, clip_lr: float = 1e-7, weight_decay: float = 0.2
+) -> list[dict[str, Any]]:
+    """The trainable parameters of a :class:`framesift.model.RetrievalModel` in CLIP4Clip's four groups.
+
+    CLIP's own (the encoder's and the logit scale) learn at ``clip_lr``, the rest at ``lr``; everything is decayed but
+    what has "bias" in its name, so gains, tables and the logit scale are. Groups without parameters are left out.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            own = name.startswith("encoder.") or name == "logit_scale"
+            groups.setdefault((own, "bias" in name), []).append(p)
+    return [
+        {"params": params, "lr": clip_lr if own else lr, "weight_decay": 0.0 if bias else weight_decay}
+        for (own, bias), params in groups.items()
+    ]
