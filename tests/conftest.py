@@ -18,6 +18,7 @@ install_import_hook(
         "framesift.similarity",
         "framesift.metrics",
         "framesift.clip_blocks",
+        "framesift.perturbed_top_k",
         "framesift.matchers",
         "framesift.temporal",
         "framesift.rerankers",

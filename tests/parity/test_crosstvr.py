@@ -14,11 +14,11 @@ from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
 from framesift.features import TextFeatures, VideoFeatures
 from framesift.imports.blip2 import load_qformer, qformer_from_blip2
+from framesift.perturbed_top_k import perturbed_top_k, top_k
 from framesift.ranking import rerank_similarity
 from framesift.rerankers import CrossTVR, CrossTVRConfig, Fusion, Reranker
 from framesift.rerankers import cross_tvr as cross_tvr_module
 from framesift.rerankers.qformer import QFormer, QFormerConfig
-from framesift.rerankers.token_selection import perturbed_top_k, top_k
 from golden_files import GOLDEN_DIR, golden_files, read_golden
 
 FEATURES = {"atol": 2e-5, "rtol": 1e-5}
