@@ -528,3 +528,26 @@ def test_damage_found_on_opening_is_said_and_indexed_again(index: Index, clips: 
         assert opened.add(clips, config=QUICK).added == 6
         _check_whole(opened, 7)
         assert opened.verify().ok
+
+
+def test_files_that_vanish_or_grow_while_they_are_read(index: Index, tmp_path: Path) -> None:
+    folder = tmp_path / "v"
+    stays, goes, grows = (
+        write_clip(folder / f"{name}.mp4", [colour])
+        for name, colour in (("stays", "red"), ("goes", "green"), ("grows", "blue"))
+    )
+
+    def meanwhile(progress: Progress) -> None:
+        if progress.done == 0:
+            goes.unlink()
+            with grows.open("ab") as file:
+                file.write(bytes(100))
+
+    report = index.add(folder, config=BuildConfig(workers=1, commit_videos=1), progress=meanwhile)
+    assert (report.added, [Path(error.path).name for error in report.failed]) == (2, ["goes.mp4"])
+    assert "No such file" in report.failed[0].reason
+    assert stays.exists()
+    again = index.add(folder, config=QUICK)
+    assert (again.skipped, again.replaced) == (1, 1), "what had changed since it was listed is read again"
+    assert [Path(path).name for path in index.prune()] == ["goes.mp4"]
+    _check_whole(index, 2)
