@@ -243,6 +243,23 @@ def test_a_layout_by_name(tokenizer_directory: Path, tmp_path: Path) -> None:
         import_checkpoint(path, tokenizer=tokenizer_directory, layout="xpool")
 
 
+def test_layouts_are_told_apart_by_their_names(tokenizer_directory: Path) -> None:
+    openai = checkpoint(tokenizer_directory, "meanP")
+    head, cross = (checkpoint(tokenizer_directory, kind) for kind in ("seqTransf", "tightTransf"))
+    one = torch.zeros(1)
+    for expected, state in (
+        ("clip4clip", openai),
+        ("clip4clip", head),
+        ("clip4clip", cross),
+        ("xclip", {**head, "global_mat_weight": one}),
+        ("xpool", {**openai, "pool_frames.linear_proj.weight": one}),
+        ("clip", {name.removeprefix("clip."): x for name, x in openai.items()}),
+        ("clip", {"clip.text_model.final_layer_norm.weight": one}),
+    ):
+        found = next(name for name, layout in LAYOUTS.items() if layout.recognises(state))
+        assert found == expected, sorted(state)[-1]
+
+
 def test_the_command_imports_as_a_layout(tokenizer_directory: Path, tmp_path: Path) -> None:
     path = write(checkpoint(tokenizer_directory, "tightTransf"), tmp_path)
     arguments = ["models", "import", str(path), "--tokenizer", str(tokenizer_directory)]
