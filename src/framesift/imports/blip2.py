@@ -1,17 +1,25 @@
-"""BLIP-2's Q-Former in CrossTVR: the weights that LAVIS published, under its names or those of transformers."""
+"""BLIP-2 in CrossTVR: the Q-Former and the frozen vision tower that LAVIS published.
+
+The Q-Former is read under the names of LAVIS or of transformers, the tower under those of LAVIS; towers in
+transformers' layout are loaded by :func:`.encoders.patches.load_patch_encoder`.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
+from ..encoders.patches import Blip2Patches
+from ..encoders.preprocess import Preprocess
 from ..encoders.weights import load_state
 from ..errors import CheckpointError
 from ..rerankers.cross_tvr import CrossTVR
 
-__all__ = ["load_qformer", "qformer_from_blip2"]
+__all__ = ["load_qformer", "patches_from_blip2", "qformer_from_blip2"]
 
 _MODEL = re.compile(r"^model\.")
 _QFORMER = re.compile(r"^(Qformer\.bert|qformer)\.")
@@ -36,6 +44,24 @@ _RENAMES = tuple(
         (r"\.output\.LayerNorm\.", ".text_ffn.norm."),
     )
 )
+_TOWER = "visual_encoder."
+_TOWER_NAMES = {
+    "visual_encoder.cls_token": "embeddings.class_embedding",
+    "visual_encoder.pos_embed": "embeddings.position_embedding",
+    "visual_encoder.patch_embed.proj.weight": "embeddings.patch_embedding.weight",
+    "visual_encoder.patch_embed.proj.bias": "embeddings.patch_embedding.bias",
+    "ln_vision.weight": "post_layernorm.weight",
+    "ln_vision.bias": "post_layernorm.bias",
+}
+_TOWER_BLOCK = re.compile(r"^visual_encoder\.blocks\.(\d+)\.(.+)$")
+_BLOCK_NAMES = {
+    "norm1": "layer_norm1",
+    "norm2": "layer_norm2",
+    "attn.qkv": "self_attn.qkv",
+    "attn.proj": "self_attn.projection",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
 _KEY_VALUE = re.compile(r"cross_attention\.(key|value)\.weight$")
 _HEAD = "itm_head."
 
@@ -103,6 +129,60 @@ def load_qformer(reranker: CrossTVR, state: Mapping[str, Tensor], *, source: str
     for prefix, module in others.items():
         unset |= {f"{prefix}.{name}" for name in (module.state_dict() if module is not None else ())}
     return sorted(unset)
+
+
+def patches_from_blip2(
+    state: Mapping[str, Tensor], *, num_heads: int = 16, resize: str = "torch", source: str = "BLIP-2"
+) -> Blip2Patches:
+    """The frozen vision tower of a BLIP-2 under LAVIS' names, ``visual_encoder.*`` and ``ln_vision.*``.
+
+    Args:
+        num_heads: attention heads, which the weights do not tell; EVA-CLIP ViT-g/14 has 16.
+        resize: resizer of the frames, see :mod:`framesift.encoders.preprocess`.
+        source: what messages call the weights.
+
+    Raises:
+        CheckpointError: there is no such tower, or a tensor is missing, unknown or of another shape.
+    """
+    named = {_MODEL.sub("", name): x for name, x in state.items()}
+    tower = {name: x for name, x in named.items() if name.startswith((_TOWER, "ln_vision."))}
+    try:
+        width = tower[f"{_TOWER}pos_embed"].shape[2]
+        patch = tower[f"{_TOWER}patch_embed.proj.weight"].shape[3]
+        grid = math.isqrt(tower[f"{_TOWER}pos_embed"].shape[1] - 1)
+        inner = tower[f"{_TOWER}blocks.0.mlp.fc1.weight"].shape[0]
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(f"no vision tower in the weights of {source}: lacks {error}") from None
+    blocks = {int(found[1]) for found in map(_TOWER_BLOCK.match, tower) if found}
+    config = {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": len(blocks),
+        "num_attention_heads": num_heads,
+        "image_size": grid * patch,
+        "patch_size": patch,
+    }
+    preprocessing = Preprocess(
+        size=(grid * patch, grid * patch), resizer=resize
+    )  # LAVIS: BlipImageEvalProcessor
+    return Blip2Patches.from_state(config, _tower_names(tower), preprocessing, source=source)
+
+
+def _tower_names(tower: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """LAVIS' names -> transformers'. Keys have no bias; there queries and values have theirs apart."""
+    renamed: dict[str, Tensor] = {}
+    for name, x in tower.items():
+        block = _TOWER_BLOCK.match(name)
+        if block is None:
+            renamed[_TOWER_NAMES.get(name, name)] = x
+        elif block[2] == "attn.q_bias":
+            values = tower.get(name.replace("q_bias", "v_bias"), x[:0])  # a missing one shows in the shape
+            biases = torch.cat([x, torch.zeros_like(x), values])
+            renamed[f"encoder.layers.{block[1]}.self_attn.qkv.bias"] = biases
+        elif block[2] != "attn.v_bias":
+            stem, _, kind = block[2].rpartition(".")
+            renamed[f"encoder.layers.{block[1]}.{_BLOCK_NAMES.get(stem, stem)}.{kind}"] = x
+    return renamed
 
 
 def _load(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> set[str]:
