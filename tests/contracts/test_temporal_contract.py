@@ -141,6 +141,14 @@ def test_half_precision_features_give_nearly_the_same(temporal: Temporal) -> Non
         torch.testing.assert_close(a.float(), b, atol=2e-2, rtol=1e-2)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_cpu(temporal: Temporal) -> None:
+    expected, video = temporal(videos()), videos().to("cuda")
+    for a, b in zip(results(temporal.to("cuda")(video)), results(expected), strict=True):
+        torch.testing.assert_close(a.cpu(), b, atol=1e-4, rtol=1e-3)
+
+
 def test_nothing_in_nothing_out(temporal: Temporal) -> None:
     assert len(temporal(videos(0))) == 0
     slotless = VideoFeatures(frame=torch.zeros(2, 0, DIM), frame_mask=torch.zeros(2, 0, dtype=torch.bool))

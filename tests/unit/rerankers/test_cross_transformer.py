@@ -112,6 +112,17 @@ def test_gradients_are_finite_and_reach_every_parameter_and_feature() -> None:
     assert bool((video.frame.grad[~video.frame_mask] == 0).all())
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@torch.no_grad()
+def test_cuda_equals_cpu() -> None:
+    reranker, (text, video) = build(), features()
+    pairs = all_pairs(text, video)
+    expected = reranker(text, video, pairs)
+    found = reranker.to("cuda")(text.to("cuda"), video.to("cuda"), pairs.to("cuda"))
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-3)
+
+
 def test_what_does_not_fit_is_refused_in_words() -> None:
     reranker, (text, video) = build(), features()
     pairs = all_pairs(text, video)
