@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ def misbehave(path: str, sampler: Any, *, transform: Any = None) -> Frames:
             os._exit(7)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "abort":
+            print("noise of a library", file=sys.stderr)
+            os.abort()
         case "hang":
             time.sleep(600)
         case "raise":

@@ -83,7 +83,7 @@ def index(
     workers: int | None = typer.Option(None, min=0, help="Decoding processes. Default: one a core."),
     timeout: float = typer.Option(300.0, min=1.0, help="Seconds after which a file is given up."),
     memory: int = typer.Option(
-        1024, min=64, metavar="MIB", help="Memory to decode a file in, after which it is given up."
+        1024, min=256, metavar="MIB", help="Memory to decode a file in, after which it is given up."
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
     precision: Precision = typer.Option(Precision.fp32, help="Arithmetic of the encoder; fp16 on CUDA only."),

@@ -10,6 +10,7 @@ import math
 import mmap
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -171,7 +172,7 @@ class _Worker:
             return _receive(connection)
         except (EOFError, OSError):
             status = self._stop()
-            return DecodeError(path, f"the decoding process ended unexpectedly (status {status})")
+            return DecodeError(path, f"the decoding process ended unexpectedly ({_ending(status)})")
 
     def _start(self) -> Connection:
         ours, theirs = socket.socketpair()
@@ -226,6 +227,15 @@ class _Worker:
         """Close the connection, once no thread uses it."""
         if self._connection is not None:
             self._connection.close()
+
+
+def _ending(status: int | None) -> str:
+    """How a process ended, in words."""
+    if status == -signal.SIGABRT:  # what the C++ libraries do when an allocation fails
+        return "SIGABRT; perhaps it needed more memory than allowed"
+    if status is not None and status < 0:
+        return signal.Signals(-status).name
+    return f"status {status}"
 
 
 def _receive(connection: Connection) -> Frames | DecodeError:

@@ -36,6 +36,8 @@ def main(descriptor: int) -> None:
         connection.send(f"{type(error).__name__}: {error}")
         return
     _limit_memory(memory_bytes)
+    with open(os.devnull, "w") as nowhere:  # what libraries print when a file breaks them is no line of ours
+        os.dup2(nowhere.fileno(), sys.stderr.fileno())
     connection.send(None)
     paths: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, paths), daemon=True).start()
@@ -45,6 +47,8 @@ def main(descriptor: int) -> None:
             _send(connection, decoder(path, sampler, transform=transform))
         except DecodeError as error:
             connection.send(error)
+        except MemoryError:
+            connection.send(DecodeError(path, "it needs more memory than allowed"))
         except Exception as error:  # whatever it was, it costs one file
             connection.send(DecodeError(path, f"{type(error).__name__}: {error}"))
 
