@@ -17,7 +17,16 @@ from torch.nn.functional import linear, scaled_dot_product_attention
 
 from .errors import ConfigError, ShapeError
 
-__all__ = ["LAYER_NORM_EPS", "AttentionBlock", "QuickGELU", "check_heads", "frame_ranks", "start_from_text"]
+__all__ = [
+    "LAYER_NORM_EPS",
+    "AttentionBlock",
+    "QuickGELU",
+    "check_heads",
+    "frame_ranks",
+    "normal_embedding",
+    "normal_linear",
+    "start_from_text",
+]
 
 LAYER_NORM_EPS = 1e-12  # CLIP4Clip, released code
 INIT_STD = 0.02  # CLIP4Clip, released code
