@@ -148,15 +148,15 @@ class MultiGrained(Matcher):
         word_frame = torch.einsum("twd,vfd->tvwf", word @ self.local_mat_weight, frame)
         by_frame = _attend(word_frame.mT, self.word_mat_weight, word_mask[:, None])
         by_word = _attend(word_frame, self.frame_mat_weight, frame_mask[:, None])
-        frame_word = _attend(by_frame, self.frame_mat_weight2, frame_mask)
-        word_frame_word = _attend(by_word, self.word_mat_weight2, word_mask)
+        over_frames = _attend(by_frame, self.frame_mat_weight2, frame_mask)
+        over_words = _attend(by_word, self.word_mat_weight2, word_mask)
         video_word = torch.einsum("twd,vd->tvw", word, whole)
         sentence_frame = torch.einsum("td,vfd->tvf", sentence, frame)
         return Contrasts(
             video_sentence=sentence @ self.global_mat_weight @ whole.T,
             video_word=_attend(video_word, self.word_logit_weight, word_mask),
             sentence_frame=_attend(sentence_frame, self.frame_logit_weight, frame_mask),
-            frame_word=(frame_word + word_frame_word) / 2,
+            frame_word=(over_frames + over_words) / 2,
             word_frame=word_frame,
         )
 
