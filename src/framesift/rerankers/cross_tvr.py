@@ -254,7 +254,7 @@ class CrossTVR(Reranker):
             raise MissingFeatureError(
                 "CrossTVR reads words: give it reranker.text_features(texts, text), or the first stage's words"
             )
-        word = text.word.to(self.match.weight.dtype)
+        word = text.word.to(self.match.weight.dtype).masked_fill(~text.word_mask[..., None], 0.0)
         expected = self.config.word_width or self.config.qformer.hidden
         if word.shape[2] != expected:
             raise ShapeError("TextFeatures.word", expected=f"{expected} wide", got=list(word.shape))

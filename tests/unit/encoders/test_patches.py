@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, gelu, layer_norm
+from transformers import Blip2Config, Blip2ForImageTextRetrieval
 
 from framesift.encoders import load_encoder
 from framesift.encoders.patches import Blip2Patches, PatchEncoder, load_patch_encoder
+from framesift.encoders.preprocess import Preprocess
 from framesift.errors import CheckpointError, InputError
 from framesift.imports.blip2 import patches_from_blip2
 from tiny_models import tiny_clip, tiny_siglip
@@ -144,6 +147,42 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     assert ours is not None
     assert theirs is not None
     assert torch.equal(ours, theirs)
+
+
+def test_the_tower_of_a_whole_blip2_in_the_layout_of_transformers(tmp_path: Path) -> None:
+    config = Blip2Config(
+        vision_config={
+            "hidden_size": WIDTH,
+            "intermediate_size": INNER,
+            "num_hidden_layers": BLOCKS,
+            "num_attention_heads": HEADS,
+            "image_size": GRID * PATCH,
+            "patch_size": PATCH,
+        },
+        qformer_config={
+            "hidden_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 24,
+            "encoder_hidden_size": WIDTH,
+            "vocab_size": 30,
+            "use_qformer_text_input": True,
+        },
+        num_query_tokens=3,
+        image_text_hidden_size=8,
+    )
+    torch.manual_seed(0)
+    model = Blip2ForImageTextRetrieval(config).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path)
+    size_px = GRID * PATCH
+    preprocessor = Preprocess(size=(size_px, size_px)).to_mapping()
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    pixels = torch.randn(2, 3, size_px, size_px)
+    with torch.no_grad():
+        found = load_patch_encoder(tmp_path, device="cpu")(pixels)
+        torch.testing.assert_close(found, model.vision_model(pixels).last_hidden_state, atol=1e-4, rtol=1e-4)
 
 
 def test_bf16_is_close(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from framesift.matchers import MeanPool
 from framesift.metrics import t2v, v2t
 from framesift.model import RetrievalModel
 from framesift.ranking import rerank_similarity
-from framesift.rerankers import CrossTVR, CrossTVRConfig
+from framesift.rerankers import RERANKERS, CrossTVR, CrossTVRConfig
 from framesift.rerankers.qformer import QFormer, QFormerConfig
 from framesift.rerankers.token_selection import TokenSelector
 from framesift.rerankers.wordpiece import WordPiece, clean_caption
@@ -68,6 +68,10 @@ def texts(reranker: CrossTVR, lines: list[str] = TEXTS) -> TextFeatures:
 ALL = torch.cartesian_prod(torch.arange(3), torch.arange(4))
 
 
+def test_it_is_registered_under_its_name() -> None:
+    assert RERANKERS[CrossTVR.name] is CrossTVR
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_score_depends_on_its_own_pair_only(shared: bool) -> None:
     reranker, video = build(shared=shared), videos()
@@ -92,7 +96,7 @@ def test_what_padded_frames_and_words_hold_does_not_matter() -> None:
     patch[~torch.cat([video.frame_mask, torch.zeros_like(video.frame_mask)], dim=1)] = torch.nan
     mask = torch.cat([video.frame_mask, torch.zeros_like(video.frame_mask)], dim=1)
     padded = VideoFeatures(frame=patch[:, :, 0], frame_mask=mask, patch=patch)
-    word = text.word.masked_fill(~text.word_mask[..., None], 7.0)
+    word = text.word.masked_fill(~text.word_mask[..., None], torch.nan)
     longer = TextFeatures(
         sentence=text.sentence,
         word=torch.cat([word, word], dim=1),
@@ -100,6 +104,17 @@ def test_what_padded_frames_and_words_hold_does_not_matter() -> None:
     )
     with torch.no_grad():
         torch.testing.assert_close(reranker(longer, padded, ALL), reranker(text, video, ALL), **CLOSE)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_cpu() -> None:
+    reranker, video = build(), videos()
+    text = texts(reranker)
+    with torch.no_grad():
+        expected = reranker(text, video, ALL)
+        found = reranker.cuda()(text.to("cuda"), video.to("cuda"), ALL.cuda())
+    torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_a_video_without_a_real_frame_is_blank() -> None:
