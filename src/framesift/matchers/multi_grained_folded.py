@@ -168,10 +168,10 @@ def _attend(
 
 
 def _matrices(head: MultiGrained) -> tuple[_Matrices, _Matrices]:
-    """Those over words, and those over frames."""
-    words = _Matrices(head.word_logit_weight, head.word_mat_weight, head.word_mat_weight2)
-    frames = _Matrices(head.frame_logit_weight, head.frame_mat_weight, head.frame_mat_weight2)
-    return words, frames
+    """Copies of those over words, and of those over frames."""
+    words = (head.word_logit_weight, head.word_mat_weight, head.word_mat_weight2)
+    frames = (head.frame_logit_weight, head.frame_mat_weight, head.frame_mat_weight2)
+    return _Matrices(*(x.detach().clone() for x in words)), _Matrices(*(x.detach().clone() for x in frames))
 
 
 def _or_none(mask: Bool[Tensor, "part row"]) -> Bool[Tensor, "part row"] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from framesift.features import TextFeatures, VideoFeatures, masked_mean, unit
 from framesift.matchers import MultiGrained, MultiGrainedConfig, build_matcher, multi_grained_folded
 from framesift.metrics import t2v
 from framesift.model import RetrievalModel
+from framesift.ranking import MemoryGallery, rank
 from framesift.similarity import similarity_matrix
 from framesift.training.losses import symmetric_contrastive
 from framesift.training.optim import adamw
@@ -181,8 +183,7 @@ def test_as_published_an_empty_slot_counts_as_a_blank_frame() -> None:
     head = _head(mask_padding=False)
     text, video = _features(5, 6)
     head.padding_frame.copy_(torch.randn(DIM, generator=torch.Generator().manual_seed(2)))
-    frames = video.frame_mask[:, 0].new_tensor([False, False, True, True])
-    mask = video.frame_mask & ~frames
+    mask = video.frame_mask & (torch.arange(FRAMES) < 2)
     encoded = VideoFeatures(
         frame=torch.where(mask[..., None], video.frame, head.padding_frame), frame_mask=mask
     )
@@ -321,6 +322,17 @@ def test_a_model_encodes_words_for_it(clip: Path, mask_padding: bool) -> None:
     _, video = _features(1, 5)
     frames = VideoFeatures(frame=torch.randn(5, FRAMES, 24), frame_mask=video.frame_mask)
     torch.testing.assert_close(model.similarity(text, frames)[:1], model.similarity(alone, frames), **CLOSE)
+
+
+@pytest.mark.parametrize("texts", [3, 20])  # few fold the query, many the gallery
+def test_ranking_a_gallery_gives_the_columns_of_the_matrix(texts: int) -> None:
+    head = _head(needs_video=True)
+    text, video = _features(texts, 9)
+    video = replace(video, video=torch.randn(9, DIM, generator=torch.Generator().manual_seed(6)))
+    full = head(text, video).detach()
+    for depth in (None, 4):
+        ranking = rank(text, MemoryGallery(video), head, depth=depth)
+        torch.testing.assert_close(ranking.scores, full.gather(1, ranking.rows), **CLOSE)
 
 
 def test_a_model_that_compares_sentences_encodes_no_words(clip: Path) -> None:
