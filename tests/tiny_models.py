@@ -26,7 +26,9 @@ from transformers import (
     SiglipModel,
 )
 
-__all__ = ["tiny_clip", "tiny_siglip", "tiny_siglip2"]
+from framesift.encoders.token_shift import TokenShiftClipConfig
+
+__all__ = ["tiny_clip", "tiny_siglip", "tiny_siglip2", "tiny_token_shift_clip"]
 
 CORPUS = [
     "a red circle moves to the left",
@@ -39,10 +41,26 @@ CORPUS = [
 
 def tiny_clip(directory: str | Path, *, seed: int = 0, dim: int = 24, size_px: int = 32) -> Path:
     """A two-layer CLIP: joint width ``dim``, ``size_px`` pixels (patches of 8), context of 16 tokens."""
-    directory = Path(directory)
+    return _tiny_clip(Path(directory), CLIPConfig, seed=seed, dim=dim, size_px=size_px)
+
+
+def tiny_token_shift_clip(
+    directory: str | Path,
+    *,
+    seed: int = 0,
+    dim: int = 24,
+    size_px: int = 32,
+    shift_layers: tuple[int, ...] = (0, 1),
+) -> Path:
+    """The same with token shift."""
+    options = {"seed": seed, "dim": dim, "size_px": size_px, "shift_layers": list(shift_layers)}
+    return _tiny_clip(Path(directory), TokenShiftClipConfig, **options)
+
+
+def _tiny_clip(directory: Path, kind, *, seed: int, dim: int, size_px: int, **options) -> Path:  # type: ignore[no-untyped-def]
     tokenizer = _clip_tokenizer()
     tower = {"num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 64, "projection_dim": dim}
-    config = CLIPConfig(
+    config = kind(
         text_config={
             **tower,
             "hidden_size": 32,
@@ -54,6 +72,7 @@ def tiny_clip(directory: str | Path, *, seed: int = 0, dim: int = 24, size_px: i
         },
         vision_config={**tower, "hidden_size": 48, "image_size": size_px, "patch_size": 8},
         projection_dim=dim,
+        **options,
     )
     processor = CLIPImageProcessorPil(
         size={"shortest_edge": size_px}, crop_size={"height": size_px, "width": size_px}

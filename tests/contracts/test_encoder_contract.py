@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tiny_models
-from framesift.encoders import ENCODERS, Encoder, load_encoder
+from framesift.encoders import ENCODERS, Encoder, TokenShiftClipEncoder, load_encoder
 from framesift.errors import InputError, ShapeError
 
 MAKERS: dict[str, Callable[..., Path]] = {name: getattr(tiny_models, f"tiny_{name}") for name in ENCODERS}
@@ -70,11 +70,22 @@ def test_long_text_is_cut_with_its_end_kept(encoder: Encoder) -> None:
         assert ids[0, -1] == encoder.tokenizer.eos_token_id
 
 
-def test_frames_across_videos_equal_one_by_one(encoder: Encoder) -> None:
+def test_a_video_does_not_depend_on_its_batch(encoder: Encoder) -> None:
     videos = clips(3, 1, 5)
     together = encoder.encode_video(videos, patches=True, batch_size=4)
     assert together.frame.shape == (3, 5, encoder.dim)
     assert together.frame_mask.sum(dim=1).tolist() == [3, 1, 5]
+    for i, video in enumerate(videos):
+        frame, patch = encoder.encode_pixels(encoder.preprocess(video.pixels), patches=True)
+        torch.testing.assert_close(together.frame[i, : len(frame)], frame, **CLOSE)
+        torch.testing.assert_close(together.patch[i, : len(frame)], patch, **CLOSE)
+
+
+def test_frames_across_videos_equal_one_by_one(encoder: Encoder) -> None:
+    if isinstance(encoder, TokenShiftClipEncoder):
+        pytest.skip("its frames see their neighbours")
+    videos = clips(3, 1, 5)
+    together = encoder.encode_video(videos, patches=True, batch_size=4)
     for i, video in enumerate(videos):
         for j, picture in enumerate(video.pixels):
             frame, patch = encoder.encode_pixels(encoder.preprocess(picture[None]), patches=True)
@@ -82,9 +93,9 @@ def test_frames_across_videos_equal_one_by_one(encoder: Encoder) -> None:
             torch.testing.assert_close(together.patch[i, j], patch[0], **CLOSE)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 100])
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
 def test_batch_size_is_only_a_memory_knob(encoder: Encoder, batch_size: int) -> None:
-    videos = clips(2, 4)
+    videos = clips(2, 4, 8)
     one, other = encoder.encode_video(videos), encoder.encode_video(videos, batch_size=batch_size)
     torch.testing.assert_close(one.frame, other.frame, **CLOSE)
 
@@ -102,6 +113,7 @@ def test_nothing_in_nothing_out(encoder: Encoder) -> None:
     assert len(encoder.encode_video([])) == 0
     empty = encoder.encode_video(clips(0, 2))
     assert empty.frame_mask.tolist() == [[False, False], [True, True]]
+    assert encoder.encode_video(clips(0), patches=True).patch.shape[:2] == (1, 0)
 
 
 def test_training_path_reaches_every_parameter(encoder: Encoder) -> None:

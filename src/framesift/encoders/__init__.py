@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .preprocess import RESIZERS, Preprocess
     from .registry import ENCODERS, load_encoder
     from .siglip import Siglip2Encoder, SiglipEncoder
+    from .token_shift import TokenShiftClipEncoder
 
 __all__ = [
     "ENCODERS",
@@ -26,6 +27,7 @@ __all__ = [
     "Preprocess",
     "Siglip2Encoder",
     "SiglipEncoder",
+    "TokenShiftClipEncoder",
     "load_encoder",
     "resolve_device",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "Preprocess": "preprocess",
     "Siglip2Encoder": "siglip",
     "SiglipEncoder": "siglip",
+    "TokenShiftClipEncoder": "token_shift",
     "load_encoder": "registry",
     "resolve_device": "base",
 }

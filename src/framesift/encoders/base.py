@@ -121,6 +121,14 @@ class Encoder(nn.Module, ABC):
         """Preprocessed pixels -> frame embeddings, differentiable."""
         return self.forward_patches(pixels)[0]
 
+    def project(self, patch: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+        """Patch tokens into the joint space, by the map of the frame embeddings. Differentiable.
+
+        Raises:
+            InputError: frame embeddings do not come of a token by a map.
+        """
+        raise InputError(f"the patch tokens of {self.name!r} have no map into the joint space")
+
     def clean(self, text: str) -> str:
         """A text as the tokenizer of the weights saw them in training."""
         return text
@@ -250,22 +258,16 @@ class Encoder(nn.Module, ABC):
         """
         if batch_size < 1:
             raise InputError(f"batch_size={batch_size}: expected a positive number")
-        frames: list[Tensor] = []
-        tokens: list[Tensor] = []
-        for batch in self._batches(videos, batch_size):
-            encoded = self.encode_pixels(batch, patches=patches)
-            if isinstance(encoded, tuple):
-                tokens.append(encoded[1])
-                encoded = encoded[0]
-            frames.append(encoded)
+        encoded = list(self._encode_frames(videos, batch_size, patches=patches))
         lengths = [len(video.pixels) for video in videos]
-        frame = torch.cat(frames) if frames else torch.zeros(0, self.dim, device=self.device)
+        frame = torch.cat([frame for frame, _ in encoded] or [torch.zeros(0, self.dim, device=self.device)])
         patch = None
         if patches:
-            if len({x.shape[1] for x in tokens}) != 1:
+            tokens = [patch for _, patch in encoded if patch is not None]
+            if len({x.shape[1] for x in tokens}) > 1:
                 found = sorted({x.shape[1] for x in tokens})
                 raise ShapeError("patch tokens of the videos", expected="one number a frame", got=found)
-            patch = _split_and_pad(torch.cat(tokens), lengths)
+            patch = _split_and_pad(torch.cat(tokens or [torch.zeros(0, 0, 0, device=self.device)]), lengths)
         mask = torch.arange(max(lengths, default=0)) < torch.tensor(lengths, dtype=torch.long)[:, None]
         return VideoFeatures(
             frame=_split_and_pad(frame, lengths), frame_mask=mask.to(self.device), patch=patch
@@ -323,6 +325,14 @@ class Encoder(nn.Module, ABC):
 
     def _pad(self, rows: Sequence[Sequence[int]], *, length: int | None = None) -> tuple[Tensor, Tensor]:
         return padded_ids(rows, pad_id=self.pad_id, length=length or self.padded_length)
+
+    def _encode_frames(
+        self, videos: Sequence[Pictures], batch_size: int, *, patches: bool
+    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Embeddings of all frames in order, and their patch tokens where asked for, a batch at a time."""
+        for batch in self._batches(videos, batch_size):
+            encoded = self.encode_pixels(batch, patches=patches)
+            yield encoded if isinstance(encoded, tuple) else (encoded, None)
 
     def _batches(self, videos: Iterable[Pictures], batch_size: int) -> Iterator[Tensor]:
         """Preprocessed frames in order, ``batch_size`` together; a batch ends where their size changes."""

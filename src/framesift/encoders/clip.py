@@ -118,6 +118,9 @@ class ClipEncoder(Encoder):
         tokens: Tensor = tower.post_layernorm(tower(pixels).last_hidden_state)
         return self.model.visual_projection(tokens[:, 0]), tokens
 
+    def project(self, patch: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch dim"]:
+        return self.model.visual_projection(patch)
+
 
 def channels_of_3d(kernel: Float[Tensor, "width 3 3 y x"]) -> Float[Tensor, "width 9 y x"]:
     """A kernel ``[width, colour, frame, y, x]`` over three frames as one over the nine channels of three pictures."""

@@ -14,6 +14,7 @@ from .clip import ClipEncoder
 from .fetch import fetch
 from .preprocess import Preprocess
 from .siglip import Siglip2Encoder, SiglipEncoder
+from .token_shift import TokenShiftClipEncoder
 from .tokenize import load_tokenizer
 from .weights import load_state, read_directory
 
@@ -23,6 +24,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "clip": ClipEncoder,
     "siglip": SiglipEncoder,
     "siglip2": Siglip2Encoder,
+    "token_shift_clip": TokenShiftClipEncoder,
 }
 """By the ``model_type`` of a checkpoint's ``config.json``."""
 
