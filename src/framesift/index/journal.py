@@ -11,6 +11,7 @@ the newest pair that is whole: the manifests after it are moved to ``set-aside/`
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -56,6 +57,11 @@ CHUNK_BYTES = 2**20
 CACHE_BYTES = 32 * 2**20  # Lance's own limits are 1 and 6 GiB
 NEWEST_VERSION_NUMBER = 2**64 - 1  # manifests are named by what is left to it, so that the newest sorts first
 SOURCE_LINE = re.compile(r",? ?\S+\.rs:\d+(:\d+)?")  # where in Lance's own source an error arose
+
+PASSING = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EIO, errno.EINTR}
+)
+"""Errors on reading after which nothing must be set aside."""
 
 TABLES = (VIDEOS_TABLE, MOMENTS_TABLE)
 
@@ -153,6 +159,9 @@ def find_damage(
     All its files must be there, whole by their size and their last bytes. Files of which the journal knows the
     checksum are compared with it, the newest first, until ``checked_bytes`` have been read (None: all). Those
     that it does not know are read through Lance.
+
+    Raises:
+        IndexStateError: the files may be whole, but cannot be read just now.
     """
     table = tables(index)[name]
     budget = float("inf") if checked_bytes is None else checked_bytes
@@ -171,8 +180,17 @@ def find_damage(
                 for batch in fragment.to_batches(batch_size=1024):
                     batch.validate(full=True)
     except (RuntimeError, OSError, ValueError) as error:
+        if _is_passing(error):
+            raise IndexStateError(f"cannot read the index {str(index)!r}: {why(error)}") from error
         return why(error)
     return None
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the fault is this process's or its surroundings', and says nothing of the files."""
+    said = re.search(r"os error (\d+)", str(error))  # as Rust puts it
+    number = getattr(error, "errno", None) or (int(said[1]) if said else None)
+    return number in PASSING
 
 
 def _files(fragment: Any) -> Iterable[tuple[str, int | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import subprocess
@@ -228,3 +229,24 @@ def test_large_files_are_compared_with_their_checksum_only_when_asked(
     result = verify(index, META)
     assert not result.ok
     assert "has changed since it was written" in result.problems[0]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError("LanceError(IO): Permission denied (os error 13)"),
+    ],
+)
+def test_what_is_no_damage_sets_nothing_aside(
+    index: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module, "open_table", fail)
+        with pytest.raises(IndexStateError, match="Too many open files|Permission denied"):
+            Store(index)
+    assert not (index / ASIDE).exists()
+    assert _contents(Store(index)) == THIRD
