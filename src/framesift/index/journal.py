@@ -58,9 +58,7 @@ CACHE_BYTES = 32 * 2**20  # Lance's own limits are 1 and 6 GiB
 NEWEST_VERSION_NUMBER = 2**64 - 1  # manifests are named by what is left to it, so that the newest sorts first
 SOURCE_LINE = re.compile(r",? ?\S+\.rs:\d+(:\d+)?")  # where in Lance's own source an error arose
 
-PASSING = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EIO, errno.EINTR}
-)
+PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ENOMEM, errno.EINTR})
 """Errors on reading after which nothing must be set aside."""
 
 TABLES = (VIDEOS_TABLE, MOMENTS_TABLE)

@@ -246,7 +246,7 @@ def test_what_is_no_damage_sets_nothing_aside(
 
     with monkeypatch.context() as patch:
         patch.setattr(journal_module, "open_table", fail)
-        with pytest.raises(IndexStateError, match="Too many open files|Permission denied"):
+        with pytest.raises(IndexStateError, match=r"Too many open files|Permission denied"):
             Store(index)
     assert not (index / ASIDE).exists()
     assert _contents(Store(index)) == THIRD
