@@ -220,12 +220,15 @@ def rank(
     ranking = Ranking(rows=rows.gather(1, order), scores=scores)
     if reranker is None or len(gallery) == 0:
         return ranking
-    reads, rows_read = rerank_text or text, rerank_gallery or gallery
-    for what, expected, got in (("rerank_text", text, reads), ("rerank_gallery", gallery, rows_read)):
-        if len(expected) != len(got):
-            raise ShapeError(what, expected=f"{len(expected)} rows", got=len(got))
+    if rerank_text is None:
+        rerank_text = text
+    if rerank_gallery is None:
+        rerank_gallery = gallery
+    for what, own, given in (("rerank_text", text, rerank_text), ("rerank_gallery", gallery, rerank_gallery)):
+        if len(own) != len(given):
+            raise ShapeError(what, expected=f"{len(own)} rows", got=len(given))
     depth = min(rerank_depth, rows.shape[1])
-    return _rerank(reads, rows_read, ranking, reranker, depth, fusion or reranker.fusion)
+    return _rerank(rerank_text, rerank_gallery, ranking, reranker, depth, fusion or reranker.fusion)
 
 
 @torch.inference_mode()

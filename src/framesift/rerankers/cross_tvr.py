@@ -47,8 +47,8 @@ class CrossTVRConfig:
         adapter_from: width of the encoder's tokens where a learned linear map brings them to ``visual_width``, which
             lets BLIP-2's key and value maps fit any encoder; ``None``: no such map. Open, paper: "initialised from
             BLIP-2, other modules random".
-        encoder: the frozen image encoder whose tokens it was trained on, by name or directory; empty: the first
-            stage's. The paper has both, at equal R@1.
+        encoder: the frozen image encoder whose tokens it was trained on, by name or directory, for
+            :func:`.encoders.patches.load_patch_encoder`; empty: the first stage's. The paper has both, at equal R@1.
         num_selected: tokens kept a frame for the temporal pass, the class token included (M in the paper: 4).
         keep_class: the class token is always one of them. Open; TS2-Net, whose selector the paper cites, does this.
         selector_activation: of the selector's scores; ``softmax`` in the paper, ``tanh`` in TS2-Net's code.
@@ -210,14 +210,17 @@ class CrossTVR(Reranker):
         frames: _Frames,
         video: Int64[Tensor, " pair"],
     ) -> Float[Tensor, "pair 2"]:
-        """Equations 1 to 6 for a block of pairs, ``video`` being rows of ``frames``."""
+        """The paper's equations for a block of pairs, ``video`` being rows of ``frames``."""
         num_queries, encoder = self.config.qformer.num_queries, self.qformer.encoder
+        # 1 and 2: the queries read every real frame in the light of the text
         pair, frame = frames.mask[video].nonzero(as_tuple=True)
         begun = encoder.begin(self.qformer.query_tokens.expand(len(word), -1, -1), word, word_mask)
         spatial = frames.spatial.take(frames.index[video[pair], frame])
         seen = encoder.finish(begun[pair], word_mask[pair], spatial)[:, :num_queries]
+        # 3: their mean over the frames
         total = seen.new_zeros(len(word), *seen.shape[1:]).index_add(0, pair, seen)
         query = total / frames.mask[video].sum(dim=1).clamp_min(1)[:, None, None]
+        # 6: it reads the selected tokens of all frames
         if not self.config.temporal_words:
             word, word_mask = word[:, :0], word_mask[:, :0]
         last = (self.temporal or encoder)(query, word, word_mask, frames.temporal.take(video))
@@ -232,7 +235,7 @@ class CrossTVR(Reranker):
         if token.shape[2] != expected:
             raise ShapeError("VideoFeatures.patch", expected=f"{expected} wide", got=list(video.patch.shape))
         token = token if self.adapter is None else self.adapter(token)
-        selected = self.selector(token)
+        selected = self.selector(token)  # equations 4 and 5
         kept = selected.new_zeros(*mask.shape, *selected.shape[1:]).index_put(
             mask.nonzero(as_tuple=True), selected
         )

@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(ShapeError, match="similarity"):
         rerank_similarity(coarse, PatchProduct(), words[:2], video)
     with pytest.raises(ShapeError, match="rerank_text"):
-        rank(text, MemoryGallery(video), MeanPool(), reranker=PatchProduct(), rerank_text=words[:2])
+        rank(text, MemoryGallery(video), MeanPool(), reranker=PatchProduct(), rerank_text=words[:0])
     with pytest.raises(ShapeError, match="rerank_gallery"):
         rank(
             text,
