@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from framesift import hub
 from framesift.config import from_dict, to_dict
 from framesift.encoders import load_encoder
+from framesift.encoders.patches import load_patch_encoder
 from framesift.errors import CheckpointError, ConfigError, InputError, MissingFeatureError, ShapeError
 from framesift.features import TextFeatures, VideoFeatures
 from framesift.imports.blip2 import load_qformer
 from framesift.matchers import MeanPool
 from framesift.metrics import t2v, v2t
 from framesift.model import RetrievalModel
-from framesift.ranking import rerank_similarity
+from framesift.ranking import MemoryGallery, rank, rerank_similarity
 from framesift.rerankers import RERANKERS, CrossTVR, CrossTVRConfig
 from framesift.rerankers.qformer import QFormer, QFormerConfig
 from framesift.rerankers.token_selection import TokenSelector
@@ -212,6 +215,40 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     (tmp_path / "model" / "reranker" / "vocab.txt").write_text("a\n")
     with pytest.raises(CheckpointError, match="lacks"):
         hub.load(tmp_path / "model", device="cpu")
+
+
+@dataclass(frozen=True)
+class Clip:
+    pixels: np.ndarray
+
+
+def test_from_pictures_to_a_ranking(tmp_path: Path) -> None:
+    """The first stage's own tokens, and those of another frozen encoder over the same videos."""
+    clip = tiny_clip(tmp_path / "clip")
+    encoder, tokens = load_encoder(clip, device="cpu"), load_patch_encoder(clip, device="cpu")
+    qformer = QFormerConfig(**{**vars(QFORMER), "visual_width": tokens.width})
+    model = RetrievalModel(encoder, Identity(), MeanPool(), build(qformer=qformer)).eval()
+    assert model.reranker is not None
+    random = np.random.default_rng(0)
+    clips = [Clip(random.integers(0, 256, (n, 36, 48, 3), dtype=np.uint8)) for n in (3, 1, 2, 3, 2)]
+    text = model.encode_text(TEXTS)
+    options = {
+        "reranker": model.reranker,
+        "rerank_depth": 3,
+        "rerank_text": model.reranker.text_features(TEXTS, text),
+    }
+    shared = rank(text, MemoryGallery(model.encode_video(clips, patches=True)), model.matcher, **options)
+    plain = MemoryGallery(model.encode_video(clips))
+    own = rank(
+        text, plain, model.matcher, **options, rerank_gallery=MemoryGallery(tokens.encode_video(clips))
+    )
+    assert torch.equal(own.rows, shared.rows)
+    torch.testing.assert_close(own.scores, shared.scores, **CLOSE)
+    coarse = rank(text, plain, model.matcher)
+    assert torch.equal(coarse.rows[:, 3:], shared.rows[:, 3:])
+    assert not torch.equal(coarse.scores[:, :3], shared.scores[:, :3])
+    with pytest.raises(MissingFeatureError, match="patches=True"):
+        rank(text, plain, model.matcher, **options)
 
 
 def test_configurations_survive_plain_values() -> None:
