@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -15,17 +16,20 @@ from framesift.similarity import similarity_matrix
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def _example(name: str) -> ModuleType:
+def _example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # where dataclasses look for their module
     spec.loader.exec_module(module)
     return module
 
 
-def test_custom_matcher_obeys_the_law_and_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    example = _example("custom_matcher")
+def test_custom_matcher_obeys_the_law_and_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = _example("custom_matcher", monkeypatch)
     matcher = example.LogSumExpPool(example.LogSumExpPoolConfig()).eval()
     generator = torch.Generator().manual_seed(0)
     text = TextFeatures(sentence=torch.randn(4, 8, generator=generator))
