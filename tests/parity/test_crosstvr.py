@@ -76,13 +76,14 @@ def test_hidden_states_of_every_layer(path: Path) -> None:
     golden, metadata = read_golden(path)
     qformer = QFormer(sizes(metadata)).eval()
     qformer.load_state_dict(qformer_from_blip2(lavis_names(golden)))
-    found: list[Tensor] = []
+    words: list[Tensor] = []
+    queries: list[Tensor] = []
     for layer in qformer.encoder.layers:
-        layer.text_ffn.register_forward_hook(lambda *given: found.append(given[2]))
-        layer.query_ffn.register_forward_hook(lambda *given: found.append(given[2]))
+        layer.text_ffn.register_forward_hook(lambda *given: words.append(given[2]))
+        layer.query_ffn.register_forward_hook(lambda *given: queries.append(given[2]))
     with torch.no_grad():
         qformer(golden["input_ids"], golden["text_mask"].bool(), golden["encoder_hidden_states"])
-    for i, (query, word) in enumerate(zip(found[::2], found[1::2], strict=True), start=1):
+    for i, (query, word) in enumerate(zip(queries, words, strict=True), start=1):
         torch.testing.assert_close(torch.cat([query, word], dim=1), golden[f"joint_hidden_{i}"], **FEATURES)
 
 

@@ -190,7 +190,7 @@ class CrossTVR(Reranker):
             for t, v in zip(
                 texts.split(frames.pairs_at_once), local.split(frames.pairs_at_once), strict=True
             ):
-                blocks.append(self._pair_logits(word[t], word_mask[t], frames, v))
+                blocks.append(self._pair_logits(word, word_mask, t, frames, v))
         return torch.cat(blocks)[order.argsort()]
 
     def save_files(self, directory: Path) -> None:
@@ -205,26 +205,31 @@ class CrossTVR(Reranker):
 
     def _pair_logits(
         self,
-        word: Float[Tensor, "pair word hidden"],
-        word_mask: Bool[Tensor, "pair word"],
+        word: Float[Tensor, "text word hidden"],
+        word_mask: Bool[Tensor, "text word"],
+        text: Int64[Tensor, " pair"],
         frames: _Frames,
         video: Int64[Tensor, " pair"],
     ) -> Float[Tensor, "pair 2"]:
-        """The paper's equations for a block of pairs, ``video`` being rows of ``frames``."""
-        num_queries, encoder = self.config.qformer.num_queries, self.qformer.encoder
+        """The paper's equations for a block of pairs: ``text`` is a row of words each, ``video`` one of ``frames``."""
+        encoder = self.qformer.encoder
         # 1 and 2: the queries read every real frame in the light of the text
+        texts, own = text.unique(return_inverse=True)
+        start = self.qformer.query_tokens.expand(len(texts), -1, -1)
+        query, begun = encoder.begin(start, word[texts], word_mask[texts])
+        word, word_mask = word[text], word_mask[text]
         pair, frame = frames.mask[video].nonzero(as_tuple=True)
-        begun = encoder.begin(self.qformer.query_tokens.expand(len(word), -1, -1), word, word_mask)
-        spatial = frames.spatial.take(frames.index[video[pair], frame])
-        seen = encoder.finish(begun[pair], word_mask[pair], spatial)[:, :num_queries]
+        row, spatial = own[pair], frames.spatial.take(frames.index[video[pair], frame])
+        seen = encoder.finish(query[row], begun[row], word_mask[pair], spatial, queries_only=True)
         # 3: their mean over the frames
         total = seen.new_zeros(len(word), *seen.shape[1:]).index_add(0, pair, seen)
         query = total / frames.mask[video].sum(dim=1).clamp_min(1)[:, None, None]
         # 6: it reads the selected tokens of all frames
         if not self.config.temporal_words:
             word, word_mask = word[:, :0], word_mask[:, :0]
-        last = (self.temporal or encoder)(query, word, word_mask, frames.temporal.take(video))
-        return self.match(last[:, :num_queries]).mean(dim=1)
+        temporal = self.temporal or encoder
+        last = temporal(query, word, word_mask, frames.temporal.take(video), queries_only=True)
+        return self.match(last).mean(dim=1)
 
     def _project(self, video: VideoFeatures) -> _Frames:
         """What both passes need of some videos, which no text changes."""
@@ -257,11 +262,13 @@ class CrossTVR(Reranker):
             raise MissingFeatureError(
                 "CrossTVR reads words: give it reranker.text_features(texts, text), or the first stage's words"
             )
-        word = text.word.to(self.match.weight.dtype).masked_fill(~text.word_mask[..., None], 0.0)
+        used = text.word_mask.any(dim=0)  # elsewhere every text is padded
+        word, mask = text.word[:, used].to(self.match.weight.dtype), text.word_mask[:, used]
+        word = word.masked_fill(~mask[..., None], 0.0)
         expected = self.config.word_width or self.config.qformer.hidden
         if word.shape[2] != expected:
             raise ShapeError("TextFeatures.word", expected=f"{expected} wide", got=list(word.shape))
-        return word if self.word_map is None else self.word_map(word), text.word_mask
+        return word if self.word_map is None else self.word_map(word), mask
 
     @staticmethod
     def _groups(video: VideoFeatures, sorted_rows: Int64[Tensor, " pair"]) -> Iterator[slice]:

@@ -159,23 +159,24 @@ class Layer(nn.Module):
         self.query_ffn = FeedForward(config)
 
     def attend(
-        self, hidden: Float[Tensor, "batch row hidden"], mask: Bool[Tensor, "batch row"]
+        self,
+        rows: Float[Tensor, "batch row hidden"],
+        hidden: Float[Tensor, "batch every hidden"],
+        mask: Bool[Tensor, "batch every"],
     ) -> Float[Tensor, "batch row hidden"]:
-        """The part before the image is looked at."""
-        return self.attention(hidden, self.attention.project(hidden), mask)
+        """Self-attention of ``rows``, the first of ``hidden`` or all of them, over ``hidden``."""
+        return self.attention(rows, self.attention.project(hidden), mask)
 
     def look(
         self,
-        hidden: Float[Tensor, "batch row hidden"],
-        num_queries: int,
+        query: Float[Tensor, "batch query hidden"],
         source: KeysValues | None,
         source_mask: Bool[Tensor, "batch token"] | None,
-    ) -> Float[Tensor, "batch row hidden"]:
-        """The rest; ``source`` is ``None`` where no image is looked at."""
-        query, word = hidden[:, :num_queries], hidden[:, num_queries:]
+    ) -> Float[Tensor, "batch query hidden"]:
+        """The queries' part after it; ``source`` is ``None`` where no image is looked at."""
         if self.cross_attention is not None and source is not None:
             query = self.cross_attention(query, source, source_mask)
-        return torch.cat([self.query_ffn(query), self.text_ffn(word)], dim=1)
+        return self.query_ffn(query)
 
 
 class QFormerEncoder(nn.Module):
@@ -212,29 +213,41 @@ class QFormerEncoder(nn.Module):
         query: Float[Tensor, "batch query hidden"],
         word: Float[Tensor, "batch word hidden"],
         word_mask: Bool[Tensor, "batch word"],
-    ) -> Float[Tensor, "batch row hidden"]:
-        """What happens before the first look at an image: the same for every image."""
+    ) -> tuple[Float[Tensor, "batch query hidden"], Float[Tensor, "batch word hidden"]]:
+        """What is the same for every image: queries up to their first look at it, words through the first layer."""
+        num_queries, first = query.shape[1], self._layers[0]
         hidden = self.dropout(self.norm(torch.cat([query, word], dim=1)))
-        return self._layers[0].attend(hidden, _joint_mask(query.shape[1], word_mask))
+        hidden = first.attend(hidden, hidden, _joint_mask(num_queries, word_mask))
+        return hidden[:, :num_queries], first.text_ffn(hidden[:, num_queries:])
 
     def finish(
         self,
-        begun: Float[Tensor, "batch row hidden"],
+        query: Float[Tensor, "batch query hidden"],
+        word: Float[Tensor, "batch word hidden"],
         word_mask: Bool[Tensor, "batch word"],
         visual: Visual | None,
+        *,
+        queries_only: bool = False,
     ) -> Float[Tensor, "batch row hidden"]:
-        """The rest, from what :meth:`begin` returned."""
-        num_queries = begun.shape[1] - word_mask.shape[1]
+        """The rest, from what :meth:`begin` returned: last hidden states, queries first.
+
+        Args:
+            queries_only: return no words, and spare their part of the last layer.
+        """
+        num_queries, last = query.shape[1], len(self.layers) - 1
         mask = _joint_mask(num_queries, word_mask)
         source_mask = None if visual is None else visual.source_mask()
-        hidden, looks = begun, 0
+        looks = 0
         for i, layer in enumerate(self._layers):
-            hidden = hidden if i == 0 else layer.attend(hidden, mask)
+            if i > 0:
+                hidden = torch.cat([query, word], dim=1)
+                rows = layer.attend(query if queries_only and i == last else hidden, hidden, mask)
+                query, word = rows[:, :num_queries], layer.text_ffn(rows[:, num_queries:])
             source = None
             if layer.cross_attention is not None and visual is not None:
                 source, looks = visual.source(looks), looks + 1
-            hidden = layer.look(hidden, num_queries, source, source_mask)
-        return hidden
+            query = layer.look(query, source, source_mask)
+        return query if queries_only else torch.cat([query, word], dim=1)
 
     def forward(
         self,
@@ -242,6 +255,8 @@ class QFormerEncoder(nn.Module):
         word: Float[Tensor, "batch word hidden"],
         word_mask: Bool[Tensor, "batch word"],
         visual: Visual | None,
+        *,
+        queries_only: bool = False,
     ) -> Float[Tensor, "batch row hidden"]:
         """Last hidden states, queries first.
 
@@ -250,8 +265,10 @@ class QFormerEncoder(nn.Module):
             word: embedded words; none of them for the image alone.
             word_mask: True at real words.
             visual: the images (:meth:`project`); ``None`` for the text alone.
+            queries_only: see :meth:`finish`.
         """
-        return self.finish(self.begin(query, word, word_mask), word_mask, visual)
+        begun = self.begin(query, word, word_mask)
+        return self.finish(*begun, word_mask, visual, queries_only=queries_only)
 
     @property
     def _layers(self) -> list[Layer]:
