@@ -70,7 +70,7 @@ def models_page() -> str:
     lines += [
         "Any CLIP, SigLIP or SigLIP 2 checkpoint of the Hugging Face hub, or a directory in the same format, can be",
         "used by `--model` and `framesift.load`; without a trained head it searches with softmax pooling. Published",
-        "X-Pool, X-CLIP, CLIP4Clip and OpenAI CLIP checkpoints are converted by `framesift models import`.",
+        "X-Pool, X-CLIP, TS2-Net, CLIP4Clip and OpenAI CLIP checkpoints are converted by `framesift models import`.",
         "",
         "The bundled models are trained on Storyboard alone: for the demo, the tests and work on the benchmark.",
         "",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ from torch import nn
 from .config import to_dict
 from .encoders import Encoder, Pictures
 from .encoders.weights import hash_state
-from .errors import InputError
+from .errors import InputError, MissingFeatureError
 from .features import Similarity, TextFeatures, VideoFeatures
 from .matchers import Matcher
 from .rerankers.base import Reranker
@@ -82,9 +83,33 @@ class RetrievalModel(nn.Module):
         self, videos: Sequence[Pictures], *, patches: bool = False, batch_size: int = 64
     ) -> VideoFeatures:
         """Embed the frames of videos (:meth:`.Encoder.encode_video`), then let them inform one another."""
-        encoded = self.encoder.encode_video(videos, patches=patches, batch_size=batch_size)
-        with torch.no_grad():
-            return self.temporal(encoded)
+        if patches or not self.temporal.reads_patches:
+            encoded = self.encoder.encode_video(videos, patches=patches, batch_size=batch_size)
+            with torch.no_grad():
+                return self.inform(encoded)
+        parts: list[
+            VideoFeatures
+        ] = []  # so that few patch tokens, a hundred times the frames, are held at once
+        for group in _groups(videos, batch_size):
+            informed = self.encode_video(group, patches=True, batch_size=batch_size)
+            parts.append(replace(informed, patch=None))
+        return VideoFeatures.cat(parts)
+
+    def inform(self, video: VideoFeatures) -> VideoFeatures:
+        """Let the encoded frames of every video inform one another: the temporal module, which gets patch tokens in the
+        joint space where it reads them. The tokens stay as they are. Differentiable.
+
+        Raises:
+            MissingFeatureError: it reads patch tokens, and there are none.
+        """
+        if not self.temporal.reads_patches:
+            return self.temporal(video)
+        if video.patch is None:
+            raise MissingFeatureError(f"{self.temporal.name}: needs patch tokens; encode with patches=True")
+        patch = video.patch  # of videos without any frame, not even their width is known
+        joint = self.encoder.project(patch) if patch.numel() else patch.new_zeros(*patch.shape[:3], self.dim)
+        informed = self.temporal(replace(video, patch=joint))
+        return informed if informed.patch is None else replace(informed, patch=patch)
 
     def similarity(self, text: TextFeatures, video: VideoFeatures) -> Similarity:
         """Similarity of every text and every video, unscaled, in blocks; for inference."""
@@ -110,3 +135,14 @@ class RetrievalModel(nn.Module):
             parts.append(type(self.reranker).__name__)
         millions = sum(p.numel() for p in self.parameters()) / 1e6
         return f"<RetrievalModel {self.name or 'unnamed'}: {' + '.join(parts)}, {millions:.1f} M parameters>"
+
+
+def _groups(videos: Sequence[Pictures], frames: int) -> Iterator[list[Pictures]]:
+    """Videos in order, of ``frames`` frames together at most, or a single longer one; one empty group for none."""
+    group: list[Pictures] = []
+    for video in videos:
+        if group and sum(len(other.pixels) for other in [*group, video]) > frames:
+            yield group
+            group = []
+        group.append(video)
+    yield group

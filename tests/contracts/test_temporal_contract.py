@@ -14,18 +14,27 @@ from torch import Tensor
 from framesift.config import from_dict, to_dict
 from framesift.errors import ShapeError
 from framesift.features import VideoFeatures
-from framesift.temporal import TEMPORALS, Temporal, TemporalLSTMConfig, TemporalTransformerConfig
+from framesift.temporal import (
+    TEMPORALS,
+    Temporal,
+    TemporalLSTMConfig,
+    TemporalTransformerConfig,
+    TokenSelectionConfig,
+)
 
-VIDEOS, FRAMES, DIM = 6, 5, 16
+VIDEOS, FRAMES, DIM, PATCHES = 6, 5, 16, 10
 CLOSE = {"atol": 2e-6, "rtol": 1e-5}
 
 SIZES = {"dim": DIM, "num_layers": 2, "num_heads": 2, "max_frames": 8}
+SELECTION = {"dim": DIM, "num_selected": 3, "num_layers": 2, "num_heads": 2, "num_positions": 24}
 BUILD: dict[str, Callable[[], Any]] = {
     "identity": TEMPORALS["identity"].Config,
     "transformer": lambda: TemporalTransformerConfig(**SIZES),
     "transformer, keep_frames": lambda: TemporalTransformerConfig(**SIZES, keep_frames=True),
     "lstm": lambda: TemporalLSTMConfig(dim=DIM),
     "lstm, keep_frames": lambda: TemporalLSTMConfig(dim=DIM, keep_frames=True),
+    "token_selection": lambda: TokenSelectionConfig(**SELECTION),
+    "token_selection, all_tokens": lambda: TokenSelectionConfig(**SELECTION, all_tokens=True),
 }
 
 
@@ -46,7 +55,18 @@ def videos(count: int = VIDEOS) -> VideoFeatures:
     lengths = torch.randint(1, FRAMES + 1, (count, 1), generator=generator)
     lengths[:2] = torch.tensor([[FRAMES], [0]])[:count]
     mask = torch.arange(FRAMES) < lengths
-    return VideoFeatures(frame=3 * torch.randn(count, FRAMES, DIM, generator=generator), frame_mask=mask)
+    frame = 3 * torch.randn(count, FRAMES, DIM, generator=generator)
+    return VideoFeatures(
+        frame=frame, frame_mask=mask, patch=3 * torch.randn(count, FRAMES, PATCHES, DIM, generator=generator)
+    )
+
+
+def zeros(count: int, frames: int, dim: int = DIM) -> VideoFeatures:
+    return VideoFeatures(
+        frame=torch.zeros(count, frames, dim),
+        frame_mask=torch.ones(count, frames, dtype=torch.bool),
+        patch=torch.zeros(count, frames, PATCHES, dim),
+    )
 
 
 def results(video: VideoFeatures) -> list[Tensor]:
@@ -69,9 +89,9 @@ def test_every_registered_module_is_covered() -> None:
 
 def test_masks_and_shapes_stay(temporal: Temporal) -> None:
     video = videos()
-    encoded = temporal(video)
-    assert torch.equal(encoded.frame_mask, video.frame_mask)
-    assert encoded.frame.shape == video.frame.shape
+    encoded, tokens = temporal(video), temporal.tokens_per_frame
+    assert torch.equal(encoded.frame_mask, video.frame_mask.repeat_interleave(tokens, dim=1))
+    assert encoded.frame.shape == (VIDEOS, FRAMES * tokens, DIM)
     assert bool(encoded.frame.isfinite().all())
     if encoded.video is not None:
         assert torch.equal(encoded.frame, video.frame)
@@ -99,12 +119,16 @@ def test_padding_changes_nothing_wherever_it_is_and_whatever_it_holds(
 ) -> None:
     video = videos()
     frame = video.frame.masked_fill(~video.frame_mask[..., None], filling)
+    patch = video.patch.masked_fill(~video.frame_mask[..., None, None], filling)
     at = {"behind": FRAMES, "in front": 0, "in between": 2}[place]
     longer = VideoFeatures(
         frame=torch.cat([frame[:, :at], torch.full((VIDEOS, 9, DIM), filling), frame[:, at:]], dim=1),
         frame_mask=torch.cat(
             [video.frame_mask[:, :at], torch.zeros(VIDEOS, 9, dtype=torch.bool), video.frame_mask[:, at:]],
             dim=1,
+        ),
+        patch=torch.cat(
+            [patch[:, :at], torch.full((VIDEOS, 9, PATCHES, DIM), filling), patch[:, at:]], dim=1
         ),
     )
     assert_same(temporal(longer), temporal(video))
@@ -151,19 +175,16 @@ def test_cuda_equals_cpu(temporal: Temporal) -> None:
 
 def test_nothing_in_nothing_out(temporal: Temporal) -> None:
     assert len(temporal(videos(0))) == 0
-    slotless = VideoFeatures(frame=torch.zeros(2, 0, DIM), frame_mask=torch.zeros(2, 0, dtype=torch.bool))
-    assert temporal(slotless).frame.shape == (2, 0, DIM)
+    assert temporal(zeros(2, 0)).frame.shape == (2, 0, DIM)
 
 
 def test_what_does_not_fit_is_refused_in_words(temporal: Temporal) -> None:
     if not list(temporal.parameters()):
         pytest.skip("takes everything")
-    wide = VideoFeatures(frame=torch.zeros(1, 2, DIM + 1), frame_mask=torch.ones(1, 2, dtype=torch.bool))
     with pytest.raises(ShapeError, match=rf"{temporal.name}: VideoFeatures.frame: expected {DIM} dimensions"):
-        temporal(wide)
+        temporal(zeros(1, 2, DIM + 1))
     if hasattr(temporal.config, "max_frames"):
-        long = VideoFeatures(frame=torch.zeros(1, 9, DIM), frame_mask=torch.ones(1, 9, dtype=torch.bool))
         with pytest.raises(
             ShapeError, match=rf"{temporal.name}: frames of a video: expected at most 8 .* got 9"
         ):
-            temporal(long)
+            temporal(zeros(1, 9))

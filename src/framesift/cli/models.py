@@ -79,13 +79,15 @@ def show(
 )
 def import_model(
     checkpoint: Path = typer.Argument(
-        ..., help="A published checkpoint: OpenAI CLIP, X-Pool, X-CLIP or CLIP4Clip layout.", metavar="FILE"
+        ...,
+        help="A published checkpoint: OpenAI CLIP, X-Pool, X-CLIP, TS2-Net or CLIP4Clip layout.",
+        metavar="FILE",
     ),
     output: Path = typer.Option(..., "--output", "-o", help="Model directory to write."),
     layout: str | None = typer.Option(
         None,
         "--as",
-        help="Layout of the file: xpool, xclip, clip4clip or clip; default: by its parameter names.",
+        help="Layout of the file: xpool, xclip, ts2net, clip4clip or clip; default: by its parameter names.",
         metavar="NAME",
     ),
     tokenizer: Path | None = typer.Option(

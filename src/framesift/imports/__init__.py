@@ -1,4 +1,5 @@
-"""Checkpoints that others published, in their own layouts: OpenAI's CLIP, X-Pool's, X-CLIP's, CLIP4Clip's.
+"""Checkpoints that others published, in their own layouts: OpenAI's CLIP, X-Pool's, X-CLIP's, TS2-Net's,
+CLIP4Clip's.
 
 A layout is recognised by its parameter names, or given by name. Weights are read from safetensors, or from
 pickles of nothing but tensors and plain values.
@@ -17,6 +18,7 @@ from ..errors import CheckpointError, ConfigError, InputError, suggest
 from ..model import RetrievalModel
 from .clip4clip import CLIP4CLIP
 from .layout import CLIP_PREFIX, Layout, Options
+from .ts2net import TS2NET
 from .xclip import XCLIP
 from .xpool import CLIP, XPOOL
 
@@ -25,10 +27,11 @@ __all__ = ["LAYOUTS", "import_checkpoint", "import_state"]
 LAYOUTS: dict[str, Layout] = {
     "xpool": XPOOL,
     "xclip": XCLIP,
+    "ts2net": TS2NET,
     "clip4clip": CLIP4CLIP,
     "clip": CLIP,
 }
-"""The layouts by name, in the order in which they are tried: X-CLIP's has all of CLIP4Clip's names, and more."""
+"""The layouts by name, in the order in which they are tried: X-CLIP and TS2-Net have CLIP4Clip's names, and more."""
 
 
 def import_checkpoint(

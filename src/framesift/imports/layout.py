@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..model import RetrievalModel
 
-__all__ = ["CLIP_PREFIX", "Layout", "Options", "State", "clip_shapes"]
+__all__ = ["CLIP_PREFIX", "Layout", "Options", "Shape", "State", "clip_shapes"]
 
 State: TypeAlias = Mapping[str, Tensor]
 Shape: TypeAlias = tuple[int, ...]

@@ -12,6 +12,7 @@ from ..similarity import QueryScorer, Scorer
 from .base import Matcher
 from .mean_pool import MeanPool, MeanPoolConfig
 from .multi_grained import Contrasts, MultiGrained, MultiGrainedConfig
+from .selected_tokens import SelectedTokens, SelectedTokensConfig
 from .softmax_pool import SoftmaxPool, SoftmaxPoolConfig
 from .top_k import TopK, TopKConfig
 from .xpool import XPool, XPoolConfig
@@ -26,6 +27,8 @@ __all__ = [
     "MultiGrainedConfig",
     "QueryScorer",
     "Scorer",
+    "SelectedTokens",
+    "SelectedTokensConfig",
     "SoftmaxPool",
     "SoftmaxPoolConfig",
     "TopK",
@@ -41,6 +44,7 @@ MATCHERS: dict[str, type[Matcher]] = {
     "softmax_pool": SoftmaxPool,
     "xpool": XPool,
     "multi_grained": MultiGrained,
+    "selected_tokens": SelectedTokens,
 }
 """The matchers of this package, by name."""
 

@@ -33,6 +33,13 @@ class Temporal(nn.Module, ABC):
     config: Any
     """The ``Config`` that it was made from."""
 
+    reads_patches: ClassVar[bool] = False
+    """Whether it reads ``patch`` of the features, in the joint space (:meth:`.RetrievalModel.inform`)."""
+
+    tokens_per_frame: int = 1
+    """Frames that it gives in place of each frame; a frame's weight is the sum of theirs. More than one have no patch
+    tokens."""
+
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
@@ -44,7 +51,7 @@ class Temporal(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, video: VideoFeatures) -> VideoFeatures:
-        """Features of the same videos and frames; masks stay as they are."""
+        """Features of the same videos and frames (or ``tokens_per_frame`` for each), masked where those are."""
 
 
 @dataclass(frozen=True, kw_only=True)
