@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,11 +15,10 @@ from framesift.index.gallery import LanceGallery
 from framesift.index.schema import IndexMeta, VideoRecord, moments_schema
 from framesift.index.store import Store
 from framesift.matchers import MATCHERS
-from framesift.matchers.xpool import XPool, XPoolConfig
 from framesift.ranking import Gallery, MemoryGallery, rank
 from framesift.similarity import similarity_matrix
 
-VIDEOS, FRAMES, DIM = 40, 5, 16
+VIDEOS, FRAMES, WORDS, DIM = 40, 5, 4, 16
 Fill = Callable[[VideoFeatures], Gallery]
 
 
@@ -32,7 +32,10 @@ def _features() -> VideoFeatures:
 
 
 def _text(count: int = 6) -> TextFeatures:
-    return TextFeatures(sentence=torch.randn(count, DIM, generator=torch.Generator().manual_seed(1)))
+    generator = torch.Generator().manual_seed(1)
+    sentence = torch.randn(count, DIM, generator=generator)
+    word = torch.randn(count, WORDS, DIM, generator=generator)
+    return TextFeatures(sentence=sentence, word=word, word_mask=torch.ones(count, WORDS, dtype=torch.bool))
 
 
 def fill_table(directory: Path, video: VideoFeatures, *, batches: int = 3) -> LanceGallery:
@@ -80,7 +83,8 @@ def fill(request: pytest.FixtureRequest, tmp_path: Path) -> Fill:
 def matcher(request: pytest.FixtureRequest) -> torch.nn.Module:
     torch.manual_seed(0)
     kind = MATCHERS[request.param]
-    return (XPool(XPoolConfig(dim=DIM)) if kind is XPool else kind.from_config(kind.Config())).eval()
+    sizes = {"dim": DIM} if any(field.name == "dim" for field in fields(kind.Config)) else {}
+    return kind.from_config(kind.Config(**sizes)).eval()
 
 
 def test_length_and_features_are_what_was_put_in(fill: Fill) -> None:
