@@ -19,7 +19,8 @@
     +- DatasetError                     a benchmark's files are missing or malformed
     +- MissingExtraError                an optional dependency is not installed
 
-:class:`IndexRecoveredWarning` is a UserWarning: the index works, but what was written last is missing.
+:class:`IndexRecoveredWarning` is a UserWarning: the index works, but what was written last is missing. So is
+:class:`NotRerankedWarning`: a search has results, but some files that a reranker needs could not be read.
 
 A message says what was wrong (with the value), what was expected and what to do. ``exit_code`` is the
 status with which the command line ends; ``framesift --help`` lists them.
@@ -47,6 +48,7 @@ __all__ = [
     "MissingExtraError",
     "MissingFeatureError",
     "ModelError",
+    "NotRerankedWarning",
     "ShapeError",
     "UnknownModelError",
     "suggest",
@@ -140,6 +142,10 @@ class IndexLockedError(IndexStateError):
 
 class IndexRecoveredWarning(UserWarning):
     """An index was damaged, by a power failure for instance, and an earlier state of it was restored."""
+
+
+class NotRerankedWarning(UserWarning):
+    """A reranker could not see the frames of some candidates, which keep the places that the matcher gave them."""
 
 
 class DatasetError(FramesiftError):

@@ -25,6 +25,7 @@ from .rerankers.base import Fusion, Reranker
 from .similarity import similarity_matrix
 
 __all__ = [
+    "RERANK_DEPTH",
     "Gallery",
     "Hit",
     "MemoryGallery",
@@ -37,6 +38,7 @@ __all__ = [
 
 ROW_BLOCK = 2048  # rows of features held at once by an exhaustive ranking: 48 MiB at 12 x 512 in fp32
 FEW_TEXTS = 16  # up to so many texts fold the query rather than the gallery (closed-form.md has the costs)
+RERANK_DEPTH = 15  # CrossTVR, section 4.1: K
 RERANKED_VIDEOS = 32  # videos of a finished matrix whose features a reranker gets at once
 FILL = -100.0  # LAVIS: the score of a pair that is not reranked
 FOCUS_SHARE = 0.5  # of the largest weight: full width at half maximum, as for any peak
@@ -108,7 +110,8 @@ class Hit:
         video: path of the video file.
         start_s: where the result begins, in seconds.
         end_s: where it ends (exclusive).
-        score: similarity of its best moment to the query, unscaled; higher is better.
+        score: similarity of its best moment to the query, unscaled; higher is better. Where a reranker saw that moment,
+            the fused score, which compares with those of other reranked moments only.
         frame_times_s: times of the frames that were compared, ascending.
         attention: what each of those frames contributed; sums to 1.
     """
@@ -182,7 +185,7 @@ def rank(
     *,
     depth: int | None = None,
     reranker: Reranker | None = None,
-    rerank_depth: int = 15,  # CrossTVR, section 4.1: K
+    rerank_depth: int = RERANK_DEPTH,
     rerank_text: TextFeatures | None = None,
     rerank_gallery: Gallery | None = None,
     fusion: Fusion | None = None,
@@ -199,7 +202,7 @@ def rank(
         rerank_depth: how many rows the reranker sees.
         rerank_text: the queries as the reranker reads them (:meth:`.Reranker.text_features`); default: ``text``.
         rerank_gallery: the same rows with the features that the reranker reads, such as the patch tokens of an
-            encoder of its own; default: ``gallery``.
+            encoder of its own; default: ``gallery``. A row of which it has no real frame keeps its place.
         fusion: how the scores of reranker and matcher are combined; default: the reranker's own way.
 
     Returns:
@@ -239,7 +242,7 @@ def rerank_similarity(
     video: VideoFeatures,
     *,
     direction: Literal["t2v", "v2t"] = "t2v",
-    depth: int = 15,  # CrossTVR, section 4.1: K
+    depth: int = RERANK_DEPTH,
     fusion: Fusion | None = None,
     tail: Literal["coarse", "fill"] = "coarse",
 ) -> Float[Tensor, "text video"]:
@@ -378,14 +381,18 @@ def _rerank(
     depth: int,
     fusion: Fusion,
 ) -> Ranking:
-    """Replace the first ``depth`` rows of every text by the order of their fused scores."""
+    """Put the first ``depth`` rows of every text in the order of their fused scores."""
     rows, scores = ranking.rows.clone(), ranking.scores.clone()
     for t in range(len(text)):
-        video = gallery.features(rows[t, :depth]).to(text.sentence.device, text.sentence.dtype)
-        pairs = torch.stack([torch.zeros(depth, dtype=torch.long), torch.arange(depth)], dim=1)
+        video = gallery.features(rows[t, :depth])
+        places = video.frame_mask.any(dim=1).nonzero().squeeze(1)
+        if not len(places):
+            continue
+        pairs = torch.stack([torch.zeros_like(places), torch.arange(len(places))], dim=1)
+        video = video[places].to(text.sentence.device, text.sentence.dtype)
         again = reranker(text[t : t + 1], video, pairs.to(text.sentence.device)).float().cpu()
-        fused, order = fusion(again, scores[t, :depth]).sort(descending=True, stable=True)
-        scores[t, :depth], rows[t, :depth] = fused, rows[t, :depth][order]
+        fused, order = fusion(again, scores[t, places]).sort(descending=True, stable=True)
+        scores[t, places], rows[t, places] = fused, rows[t, places[order]]
     return Ranking(rows=rows, scores=scores)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from ..errors import FramesiftError, IndexRecoveredWarning
+from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning
 from . import demo, doctor, indexing, info, models, searching
 from .output import talk
 
@@ -60,6 +60,7 @@ app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+OUR_WARNINGS = (IndexRecoveredWarning, NotRerankedWarning)
 
 
 def _say_interrupted() -> None:
@@ -67,16 +68,17 @@ def _say_interrupted() -> None:
 
 
 def _say_warnings() -> None:
-    """What befell an index is a line like every other; other warnings look as Python prints them."""
+    """What befell an index or a search is a line like every other; other warnings look as Python prints them."""
     print_warning = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any) -> None:
-        if issubclass(category, IndexRecoveredWarning):
+        if issubclass(category, OUR_WARNINGS):
             talk(f"warning: {message}")
         else:
             print_warning(message, category, filename, lineno, *rest)
 
-    warnings.simplefilter("always", IndexRecoveredWarning)
+    for category in OUR_WARNINGS:
+        warnings.simplefilter("always", category)
     warnings.showwarning = show
 
 

@@ -35,6 +35,9 @@ def search(
     model: str | None = typer.Option(
         None, "--model", "-m", help="Another model of the same encoder, e.g. with another matcher."
     ),
+    no_rerank: bool = typer.Option(
+        False, "--no-rerank", help="Leave the matcher's order, if the model has a reranker."
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Find moments by text.
@@ -43,9 +46,11 @@ def search(
     frames.
     """
     from ..index import Index
+    from ..ranking import RERANK_DEPTH
 
     with Index.open(index, model=model) as opened:
-        hits = opened.search(query, k=k, depth=depth, unit=unit.value)
+        again = 0 if no_rerank else RERANK_DEPTH
+        hits = opened.search(query, k=k, depth=depth, rerank_depth=again, unit=unit.value)
     if as_json:
         emit_json({"query": query, "hits": [hit.to_dict() for hit in hits]})
     elif not hits:

@@ -6,7 +6,7 @@ index is needed up to some 100,000 moments; the vectors take 2 KiB of memory eac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..features import TextFeatures, VideoFeatures
 from ..ranking import Gallery, exact_candidates
-from .schema import IndexMeta, from_column
+from .schema import IndexMeta, VideoRecord, from_column
 from .store import Store, lance_errors
 
 __all__ = ["LanceGallery", "MomentRow", "list_lengths", "list_values"]
@@ -138,6 +138,16 @@ class LanceGallery(Gallery):
             start_s=float(self._start_s[row]),
             end_s=float(self._end_s[row]),
         )
+
+    def records(self, rows: Int64[Tensor, " row"]) -> list[VideoRecord | None]:
+        """What the index knows now of the files of those rows; None where a file was forgotten since."""
+        owners = [self._video_id[row] for row in rows.tolist()]
+        quoted = ", ".join("'" + video_id.replace("'", "''") + "'" for video_id in sorted(set(owners)))
+        found = self._store.videos(
+            columns=[field.name for field in fields(VideoRecord)], where=f"video_id IN ({quoted})"
+        )
+        records = {row["video_id"]: VideoRecord.from_row(row) for row in found.to_pylist()}
+        return [records.get(video_id) for video_id in owners]
 
     def rows_of(self, uri: str) -> list[int]:
         """The rows of one video file."""

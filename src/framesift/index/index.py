@@ -16,9 +16,10 @@ import torch
 
 from ..errors import FingerprintError, IndexStateError, InputError, UnknownModelError, suggest
 from ..features import TextFeatures, VideoFeatures
-from ..ranking import Hit, Ranking, merge_adjacent, rank
+from ..ranking import RERANK_DEPTH, Hit, Ranking, merge_adjacent, rank
 from .build import BuildConfig, BuildReport, Progress, build
 from .cutting import MomentMode
+from .decoded import DecodedGallery
 from .files import vanished
 from .gallery import LanceGallery
 from .journal import ASIDE, JOURNAL_NAME, recover
@@ -29,6 +30,8 @@ from .verify import Verification, verify
 
 if TYPE_CHECKING:
     from ..model import RetrievalModel
+    from ..rerankers import Fusion, Reranker
+    from ..reranking import RerankEncoder
 
 __all__ = ["Index", "IndexInfo"]
 
@@ -95,6 +98,7 @@ class Index:
         self._store: Store | None = store
         self._model = model
         self._gallery: LanceGallery | None = None
+        self._reranks: RerankEncoder | None = None
         self._refreshing = threading.Lock()
 
     @classmethod
@@ -336,34 +340,65 @@ class Index:
     # ---- searching it
 
     def search(
-        self, query: str, *, k: int = 10, depth: int = 200, unit: Literal["moment", "video"] = "moment"
+        self,
+        query: str,
+        *,
+        k: int = 10,
+        depth: int = 200,
+        rerank_depth: int = RERANK_DEPTH,
+        fusion: Fusion | None = None,
+        unit: Literal["moment", "video"] = "moment",
     ) -> list[Hit]:
         """The best moments for a query.
+
+        A model's reranker then looks at the best of them again. One that reads patch tokens, which no index stores, has
+        their frames decoded from the video files; a moment whose file is gone or has changed keeps the place that the
+        matcher gave it, with a :class:`.NotRerankedWarning`.
 
         Args:
             query: what to look for, in words.
             k: how many results at most.
             depth: how many candidates are compared frame by frame; larger than the index means all of it.
+            rerank_depth: how many of these the model's reranker sees, if it has one; 0: none, which leaves the
+                matcher's order.
+            fusion: how the scores of reranker and matcher are combined; default: the reranker's own way.
             unit: ``moment`` merges moments that follow one another in a video into one result; ``video``
                 gives the best moment of each video.
 
         Raises:
-            InputError: the query is empty, or ``k`` or ``depth`` is less than 1.
-            FingerprintError, ModelError: as for :attr:`model`.
+            InputError: the query is empty, ``k`` or ``depth`` is less than 1, or ``rerank_depth`` less than 0.
+            FingerprintError, ModelError: as for :attr:`model`; also, the reranker's own encoder cannot be had.
         """
-        if not query.strip():
+        query = query.strip()
+        if not query:
             raise InputError(
                 "the query is empty; say in words what to look for, such as 'a dog runs on grass'"
             )
         if k < 1:
             raise InputError(f"k is {k}; it must be at least 1")
+        if rerank_depth < 0:
+            raise InputError(f"rerank_depth is {rerank_depth}; it must be at least 0")
         if unit not in ("moment", "video"):
             raise InputError(f"unit={unit!r} is unknown; it is one of moment, video")
         model = self.model
-        text = model.encode_text([query.strip()])
+        text = model.encode_text([query])
+        reranker = model.reranker if rerank_depth else None
+        encoder = None if reranker is None else self._rerank_encoder(model, reranker)
+        rerank_text = None if encoder is None else encoder.encode_text([query], text)
 
         def answer(gallery: LanceGallery) -> list[Hit]:
-            ranking = rank(text, gallery, model.matcher, depth=depth, reranker=model.reranker)
+            decodes = encoder is not None and encoder.reranker.reads_patches
+            ranking = rank(
+                text,
+                gallery,
+                model.matcher,
+                depth=depth,
+                reranker=reranker,
+                rerank_depth=max(rerank_depth, 1),
+                rerank_text=rerank_text,
+                rerank_gallery=DecodedGallery(gallery, encoder) if encoder and decodes else None,
+                fusion=fusion,
+            )
             return _hits(text, ranking, gallery, model, k=k, unit=unit)
 
         gallery = self._current()
@@ -415,6 +450,14 @@ class Index:
             self._gallery = held.refreshed() if held is not None else LanceGallery(store, self._meta)
             return self._gallery
 
+    def _rerank_encoder(self, model: RetrievalModel, reranker: Reranker) -> RerankEncoder:
+        """What gives the reranker its features; loaded once."""
+        if self._reranks is None or self._reranks.reranker is not reranker:
+            from ..reranking import RerankEncoder  # imports transformers, which other searches do not need
+
+            self._reranks = RerankEncoder(model, reranker)
+        return self._reranks
+
     def _checked(self, model: RetrievalModel) -> RetrievalModel:
         given = model.fingerprint()
         if given != self._meta.fingerprint:
@@ -462,7 +505,7 @@ def _hits(
             video=places[group[0]].uri,
             start_s=places[group[0]].start_s,
             end_s=places[group[-1]].end_s,
-            score=max(scores[position] for position in group),
+            score=scores[min(group)],  # scores before and behind the reranker's depth do not compare
             frame_times_s=tuple(time for position in group for time in times_of[position]),
             # every moment's weights sum to one; so do the result's
             attention=tuple(weight / len(group) for position in group for weight in weights[position]),

@@ -64,6 +64,9 @@ class Reranker(nn.Module, ABC):
     config: Any
     """The ``Config`` that it was made from."""
 
+    reads_patches: ClassVar[bool] = False
+    """Whether it reads ``patch`` of the videos, which no index stores."""
+
     def __init__(self, config: Any = None) -> None:
         super().__init__()
         self.config = config
@@ -78,6 +81,17 @@ class Reranker(nn.Module, ABC):
         self, text: TextFeatures, video: VideoFeatures, pairs: Int64[Tensor, "pair 2"]
     ) -> Float[Tensor, " pair"]:
         """Score the pairs ``(row of text, row of video)``."""
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether it reads ``word`` of the model's own text features."""
+        return False
+
+    @property
+    def image_encoder(self) -> str:
+        """The frozen encoder whose patch tokens it reads, for :func:`.encoders.patches.load_patch_encoder`; empty: the
+        model's own encoder."""
+        return ""
 
     @property
     def fusion(self) -> Fusion:

@@ -106,6 +106,7 @@ class CrossTVR(Reranker):
     name = "cross_tvr"
     Config = CrossTVRConfig
     config: CrossTVRConfig
+    reads_patches = True
     tokenizer: WordPiece | None
 
     def __init__(self, config: CrossTVRConfig | None = None, *, tokenizer: WordPiece | None = None) -> None:
@@ -128,6 +129,16 @@ class CrossTVR(Reranker):
             sigma=config.selection_sigma,
         )
         self.match = nn.Linear(sizes.hidden, 2)  # no match, match
+
+    @property
+    def reads_words(self) -> bool:
+        """Where it has no word embeddings of its own."""
+        return self.word_map is not None
+
+    @property
+    def image_encoder(self) -> str:
+        """The configuration's."""
+        return self.config.encoder
 
     @property
     def fusion(self) -> Fusion:
