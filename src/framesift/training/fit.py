@@ -1,7 +1,7 @@
 """The training loop: steps, schedule, log, evaluation, checkpoints that resume exactly.
 
-A batch is a function of (seed, step), so that a run which is killed and resumed sees what an undisturbed run
-would have seen.
+Batch and noise are functions of (seed, step), so that a run which is killed and resumed sees what an undisturbed
+run would have seen.
 """
 
 from __future__ import annotations
@@ -103,11 +103,11 @@ def fit(
 
     started = saved = time.monotonic()
     total, counted = 0.0, 0
-    torch.manual_seed(config.seed + first)  # dropout
     for step, batch in zip(
         range(first + 1, config.steps + 1), _iterate(batches, first, config.steps), strict=False
     ):
         module.train()
+        torch.manual_seed(config.seed * 1_000_003 + step)  # dropout and other noise
         value = loss(batch)
         optimizer.zero_grad(set_to_none=True)
         value.backward()

@@ -21,7 +21,7 @@ def run(
     folder: Path, *, stop_at: int | None = None, config: FitConfig = CONFIG
 ) -> tuple[nn.Module, list[int]]:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0), nn.Linear(4, 1))
+    module = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3), nn.Linear(4, 1))
     seen: list[int] = []
 
     def batches(first: int) -> Iterator[tuple[Tensor, Tensor]]:
