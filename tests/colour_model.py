@@ -18,6 +18,7 @@ import torch
 from framesift.features import TextFeatures, VideoFeatures
 from framesift.matchers import SoftmaxPool, SoftmaxPoolConfig
 from framesift.matchers.base import Matcher
+from framesift.temporal import Identity, Temporal
 from framesift.video.frames import Frames
 
 __all__ = ["COLOURS", "ColourEncoder", "ColourModel", "write_clip"]
@@ -69,6 +70,7 @@ class ColourModel:
     matcher: Matcher = field(default_factory=lambda: SoftmaxPool(SoftmaxPoolConfig(temperature=0.1)))
     reranker: None = None
     encoder: ColourEncoder = field(default_factory=ColourEncoder)
+    temporal: Temporal = field(default_factory=Identity)
 
     def fingerprint(self) -> str:
         return self.identity
@@ -79,8 +81,8 @@ class ColourModel:
             sentence=torch.stack([_embed(np.array(colours, float)).mean(0) for colours in named])
         )
 
-    def temporal(self, video: VideoFeatures) -> VideoFeatures:
-        return video
+    def inform(self, video: VideoFeatures) -> VideoFeatures:
+        return self.temporal(video)
 
 
 def _embed(rgb: np.ndarray) -> torch.Tensor:

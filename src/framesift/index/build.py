@@ -305,11 +305,16 @@ class _Writer:
         if not waiting:
             return
         began = time.monotonic()
-        encoded = self._model.encoder.encode_video([frames for _, frames in waiting])
+        videos = [frames for _, frames in waiting]
+        if self._model.temporal.reads_patches:
+            encoded = self._model.encoder.encode_video(videos, patches=True)
+        else:
+            encoded = self._model.encoder.encode_video(videos)
         for row, (job, frames) in enumerate(waiting):
             frame = encoded.frame[row, : len(frames)]
             moments = cut_moments(frames, frame.cpu().numpy(), self._meta.moments, self._meta.num_frames)
-            features = self._features(frame, [rows for _, rows in moments])
+            patch = None if encoded.patch is None else encoded.patch[row, : len(frames)]
+            features = self._features(frame, patch, [rows for _, rows in moments])
             if not bool(features.frame.isfinite().all()):
                 self.fail(job, DecodeError(job.file.uri, "the model's features of it are not finite in fp16"))
                 continue
@@ -322,17 +327,25 @@ class _Writer:
                 self.replaced += 1
         self.encoding_s += time.monotonic() - began
 
-    def _features(self, frame: Tensor, moments: Sequence[Sequence[int]]) -> VideoFeatures:
+    def _features(
+        self, frame: Tensor, patch: Tensor | None, moments: Sequence[Sequence[int]]
+    ) -> VideoFeatures:
         """Features of a video's moments from its frames' embeddings, as they will be stored: in fp16."""
-        longest = self._meta.num_frames
-        mask = torch.zeros(len(moments), longest, dtype=torch.bool, device=frame.device)
-        padded = frame.new_zeros(len(moments), longest, frame.shape[1])
+        mask = torch.zeros(len(moments), self._meta.num_frames, dtype=torch.bool, device=frame.device)
         for i, rows in enumerate(moments):
             mask[i, : len(rows)] = True
-            padded[i, : len(rows)] = frame[list(rows)]
+        chosen = torch.tensor([row for rows in moments for row in rows], device=frame.device)
+
+        def padded(values: Tensor) -> Tensor:
+            result = values.new_zeros(*mask.shape, *values.shape[1:])
+            result[mask] = values[chosen]
+            return result
+
         with torch.inference_mode():
-            features = self._model.temporal(VideoFeatures(frame=padded, frame_mask=mask))
-            return features.to("cpu", torch.float16)
+            features = VideoFeatures(
+                frame=padded(frame), frame_mask=mask, patch=None if patch is None else padded(patch)
+            )
+            return replace(self._model.inform(features), patch=None).to("cpu", torch.float16)
 
     def _table(
         self,

@@ -153,15 +153,17 @@ def _sound(rows: pa.Table, dim: int) -> np.ndarray:
     """For each moment, whether its vector is the normalised mean of its normalised frames, and the rest fits."""
     lengths = list_lengths(rows["frames"])
     times = list_lengths(rows["frame_times_s"])
-    fits = (lengths == times * dim) & (times > 0)
+    counts = lengths // dim  # as many as there are frames, or some tokens for each of them
+    fits = (times > 0) & (counts > 0) & (lengths == counts * dim)
+    fits &= counts % np.maximum(times, 1) == 0
     start, end = rows["start_s"].to_numpy(), rows["end_s"].to_numpy()
     fits &= (start >= 0) & (end >= start)
     if not fits.all():
         return fits
     frames = list_values(rows["frames"]).astype(np.float32).reshape(-1, dim)
     units = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-12)
-    first = np.concatenate([[0], np.cumsum(times)[:-1]]).astype(np.int64)
-    means = np.add.reduceat(units, first) / times[:, None]
+    first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+    means = np.add.reduceat(units, first) / counts[:, None]
     means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
     vectors = list_values(rows["vector"]).astype(np.float32).reshape(-1, dim)
     return fits & (np.abs(vectors - means).max(axis=1) <= VECTOR_TOLERANCE)
