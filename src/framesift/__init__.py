@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         UnknownModelError,
     )
     from .evaluation import Evaluation, evaluate
+    from .explaining import explain
+    from .explanation import Explanation
     from .features import TextFeatures, VideoFeatures
     from .hub import load, save
     from .index import Index
@@ -44,6 +46,7 @@ __all__ = [
     "MATCHERS",
     "DecodeError",
     "Evaluation",
+    "Explanation",
     "FingerprintError",
     "Frames",
     "FramesiftError",
@@ -70,6 +73,7 @@ __all__ = [
     "XPoolConfig",
     "decode",
     "evaluate",
+    "explain",
     "load",
     "probe",
     "rank",
@@ -92,6 +96,8 @@ _HOMES = {
         "UnknownModelError",
     ),
     "evaluation": ("Evaluation", "evaluate"),
+    "explaining": ("explain",),
+    "explanation": ("Explanation",),
     "features": ("TextFeatures", "VideoFeatures"),
     "hub": ("load", "save"),
     "index": ("Index",),

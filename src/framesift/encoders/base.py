@@ -184,6 +184,11 @@ class Encoder(nn.Module, ABC):
         """Ids and mask of cleaned texts, cut to the context with the end mark kept."""
         return self._pad(self._token_rows(texts))
 
+    def words(self, text: str, *, num_words: int | None = None) -> tuple[str, ...]:
+        """The tokens of a text that ``encode_text(words=True)`` embeds, readable, special ones included."""
+        (row,) = self._token_rows([text], context=num_words)
+        return tuple(self.tokenizer.decode([token]).strip() for token in row)
+
     def encode_text(
         self, texts: Sequence[str], *, words: bool = False, num_words: int | None = None
     ) -> TextFeatures:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import ShapeError
+from ..explanation import Explained, Explanation
 from ..features import Similarity, TextFeatures, VideoFeatures
 from ..similarity import QueryScorer, Scorer, similarity_matrix
 
@@ -42,6 +43,9 @@ class Matcher(nn.Module, ABC):
     config: Any
     """The ``Config`` that it was made from."""
 
+    explains: ClassVar[frozenset[Explained]] = frozenset({"frame_weight"})
+    """Fields that :meth:`explain` fills, besides the scores."""
+
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.config = config
@@ -68,6 +72,12 @@ class Matcher(nn.Module, ABC):
     @abstractmethod
     def attention(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "text video frame"]:
         """What each frame contributes to a pair: at least 0, sums to 1, and 0 at masked frames."""
+
+    def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
+        """What made the similarity of one text and one video."""
+        return Explanation(
+            scores={"similarity": self(text, video).item()}, frame_weight=self.attention(text, video)[0, 0]
+        )
 
     def scorer(self, video: VideoFeatures) -> Scorer:
         """Fold the videos once, then score any texts against them; for inference.

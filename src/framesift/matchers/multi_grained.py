@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import ConfigError, MissingFeatureError, ShapeError
+from ..explanation import Explanation
 from ..features import Similarity, TextFeatures, VideoFeatures, masked_mean, unit
 from ..similarity import QueryScorer, Scorer
 from .base import Matcher, masked_softmax, real_frames
@@ -108,6 +109,7 @@ class MultiGrained(Matcher):
     name = "multi_grained"
     Config = MultiGrainedConfig
     config: MultiGrainedConfig
+    explains = frozenset({"frame_weight", "contrasts", "word_frame"})
     padding_frame: Tensor
 
     def __init__(self, config: MultiGrainedConfig | None = None) -> None:
@@ -167,6 +169,23 @@ class MultiGrained(Matcher):
         sentence, frame = unit(text.sentence.to(dtype)), unit(real_frames(video, dtype))
         cosine = torch.einsum("td,vfd->tvf", sentence, frame)
         return masked_softmax(cosine / AOSM_TEMPERATURE, video.frame_mask)
+
+    def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
+        """The four scores and the grid of the real words and the frames, besides the weights of the frames."""
+        found = self.contrasts(text, video)
+        assert text.word_mask is not None  # or there were no contrasts
+        words, frames = (
+            text.word_mask[0, : self.config.max_words],
+            video.frame_mask[0, : self.config.max_frames],
+        )
+        grid = found.word_frame[0, 0, : len(words), : len(frames)][words].masked_fill(~frames, 0.0)
+        names = ("video_sentence", "video_word", "sentence_frame", "frame_word")
+        return Explanation(
+            scores={"similarity": found.similarity.item()},
+            frame_weight=self.attention(text, video)[0, 0],
+            contrasts={name: getattr(found, name).item() for name in names},
+            word_frame=grid,
+        )
 
     def scorer(self, video: VideoFeatures) -> Scorer:
         """Normalise the videos and multiply them with the matrices once; see :mod:`.multi_grained_folded`."""

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..explanation import Explained, Explanation
 from ..features import TextFeatures, VideoFeatures
 
 __all__ = ["Fusion", "Reranker"]
@@ -64,6 +66,9 @@ class Reranker(nn.Module, ABC):
     config: Any
     """The ``Config`` that it was made from."""
 
+    explains: ClassVar[frozenset[Explained]] = frozenset()
+    """Fields that :meth:`explain` fills, besides its score."""
+
     reads_patches: ClassVar[bool] = False
     """Whether it reads ``patch`` of the videos, which no index stores."""
 
@@ -81,6 +86,11 @@ class Reranker(nn.Module, ABC):
         self, text: TextFeatures, video: VideoFeatures, pairs: Int64[Tensor, "pair 2"]
     ) -> Float[Tensor, " pair"]:
         """Score the pairs ``(row of text, row of video)``."""
+
+    def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
+        """What made the score of one text and one video."""
+        pair = torch.zeros(1, 2, dtype=torch.long, device=text.sentence.device)
+        return Explanation(scores={"reranker": self(text, video, pair).item()})
 
     @property
     def reads_words(self) -> bool:

@@ -15,16 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from ..errors import ConfigError, MissingFeatureError, ShapeError
+from ..explanation import Explanation
 from ..features import TextFeatures, VideoFeatures
 from .base import Fusion, Reranker
-from .qformer import QFormer, QFormerConfig, QFormerEncoder, Visual
+from .qformer import Attention, QFormer, QFormerConfig, QFormerEncoder, Visual
 from .token_selection import TokenSelector
 from .wordpiece import WordPiece
 
@@ -107,6 +108,7 @@ class CrossTVR(Reranker):
     Config = CrossTVRConfig
     config: CrossTVRConfig
     reads_patches = True
+    explains = frozenset({"patch_weight", "patch_selected"})
     tokenizer: WordPiece | None
 
     def __init__(self, config: CrossTVRConfig | None = None, *, tokenizer: WordPiece | None = None) -> None:
@@ -204,6 +206,29 @@ class CrossTVR(Reranker):
                 blocks.append(self._pair_logits(word, word_mask, t, frames, v))
         return torch.cat(blocks)[order.argsort()]
 
+    def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
+        """What the queries look at in each frame, in the last layer that looks (mean over queries and heads), and the
+        tokens that are kept for the temporal pass."""
+        looks: list[Tensor] = []
+
+        def keep(attention: Attention, given: tuple[Any, ...], attended: Tensor) -> None:
+            looks.append(attention.weights(*given))
+
+        hook = self.qformer.encoder.last_look.register_forward_hook(keep)
+        try:
+            told = super().explain(text, video)
+        finally:
+            hook.remove()
+        assert video.patch is not None  # or there was no score
+        mask, shape = video.frame_mask[0], video.patch.shape[1:3]
+        weight = looks[0].mean(dim=(1, 2))  # of the spatial pass, which comes first
+        kept = self.selector.kept(self._tokens(video))
+        selected = torch.zeros_like(weight, dtype=torch.bool).scatter(1, kept, True)
+        return told | Explanation(
+            patch_weight=weight.new_zeros(shape).index_put((mask,), weight),
+            patch_selected=selected.new_zeros(shape).index_put((mask,), selected),
+        )
+
     def save_files(self, directory: Path) -> None:
         """The vocabulary."""
         if self.tokenizer is not None:
@@ -244,13 +269,7 @@ class CrossTVR(Reranker):
 
     def _project(self, video: VideoFeatures) -> _Frames:
         """What both passes need of some videos, which no text changes."""
-        assert video.patch is not None
-        mask = video.frame_mask
-        token = video.patch[mask].to(self.match.weight.dtype)
-        expected = self.config.adapter_from or self.config.qformer.visual_width
-        if token.shape[2] != expected:
-            raise ShapeError("VideoFeatures.patch", expected=f"{expected} wide", got=list(video.patch.shape))
-        token = token if self.adapter is None else self.adapter(token)
+        mask, token = video.frame_mask, self._tokens(video)
         selected = self.selector(token)  # equations 4 and 5
         kept = selected.new_zeros(*mask.shape, *selected.shape[1:]).index_put(
             mask.nonzero(as_tuple=True), selected
@@ -265,6 +284,15 @@ class CrossTVR(Reranker):
                 kept.flatten(1, 2), kept_mask.flatten(1)
             ),
         )
+
+    def _tokens(self, video: VideoFeatures) -> Float[Tensor, "frame token width"]:
+        """The tokens of all real frames, as wide as the Q-Former reads them."""
+        assert video.patch is not None
+        token = video.patch[video.frame_mask].to(self.match.weight.dtype)
+        expected = self.config.adapter_from or self.config.qformer.visual_width
+        if token.shape[2] != expected:
+            raise ShapeError("VideoFeatures.patch", expected=f"{expected} wide", got=list(video.patch.shape))
+        return token if self.adapter is None else self.adapter(token)
 
     def _words(
         self, text: TextFeatures

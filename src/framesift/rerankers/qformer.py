@@ -21,7 +21,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from ..errors import ConfigError, ShapeError
 
-__all__ = ["QFormer", "QFormerConfig", "QFormerEncoder", "Visual"]
+__all__ = ["Attention", "QFormer", "QFormerConfig", "QFormerEncoder", "Visual"]
 
 KeysValues: TypeAlias = tuple[
     Float[Tensor, "image head token width"], Float[Tensor, "image head token width"]
@@ -101,6 +101,19 @@ class Attention(nn.Module):
             dropout_p=self.dropout.p if self.training else 0.0,
         )
         return self.norm(x + self.dropout(self.out(attended.transpose(1, 2).flatten(2))))
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch row hidden"],
+        source: KeysValues,
+        mask: Bool[Tensor, "batch token"] | None,
+    ) -> Float[Tensor, "batch head row token"]:
+        """The attention of :meth:`forward`, without dropout."""
+        query, key = self._split(self.query(x)), source[0]
+        logits = query @ key.mT / query.shape[-1] ** 0.5
+        if mask is not None:
+            logits = logits.masked_fill(~mask[:, None, None], -torch.inf)
+        return logits.softmax(dim=3)
 
     def _split(self, x: Float[Tensor, "batch token hidden"]) -> Float[Tensor, "batch head token width"]:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
@@ -269,6 +282,11 @@ class QFormerEncoder(nn.Module):
         """
         begun = self.begin(query, word, word_mask)
         return self.finish(*begun, word_mask, visual, queries_only=queries_only)
+
+    @property
+    def last_look(self) -> Attention:
+        """The attention of the queries to the image in the last layer that has one."""
+        return [layer.cross_attention for layer in self._layers if layer.cross_attention is not None][-1]
 
     @property
     def _layers(self) -> list[Layer]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from ..perturbed_top_k import expected_top_k, top_k
@@ -51,14 +51,19 @@ class TokenSelector(nn.Module):
         raw = self.score(token).squeeze(2)
         return raw.tanh() if self.activation == "tanh" else raw.softmax(dim=1)
 
+    def kept(self, token: Float[Tensor, "frame token width"]) -> Int64[Tensor, "frame kept"]:
+        """Positions of the tokens that are kept without noise, ascending."""
+        first = int(self.keep_class)
+        count = min(self.num_kept, token.shape[1]) - first
+        best = first + top_k(self.scores(token)[:, first:], count)
+        return torch.cat([best.new_zeros(len(best), first), best], dim=1)
+
     def forward(self, token: Float[Tensor, "frame token width"]) -> Float[Tensor, "frame kept width"]:
         """The kept tokens; in training their expectation under noise."""
-        score, first = self.scores(token), int(self.keep_class)
-        score, free = score[:, first:], token[:, first:]
+        if not self.training:
+            return token.gather(1, self.kept(token)[..., None].expand(-1, -1, token.shape[2]))
+        first = int(self.keep_class)
+        score, free = self.scores(token)[:, first:], token[:, first:]
         count = min(self.num_kept - first, free.shape[1])
-        if self.training:
-            selected = expected_top_k(score, free, count, samples=self.samples, sigma=self.sigma)
-        else:
-            kept = top_k(score, count)[..., None].expand(-1, -1, token.shape[2])
-            selected = free.gather(1, kept)
+        selected = expected_top_k(score, free, count, samples=self.samples, sigma=self.sigma)
         return torch.cat([token[:, :first], selected], dim=1)

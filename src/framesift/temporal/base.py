@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import ShapeError
+from ..explanation import Explained, Explanation
 from ..features import VideoFeatures, masked_mean
 
 __all__ = ["Identity", "IdentityConfig", "Temporal", "real_frames", "with_encoded"]
@@ -36,6 +37,9 @@ class Temporal(nn.Module, ABC):
     reads_patches: ClassVar[bool] = False
     """Whether it reads ``patch`` of the features, in the joint space (:meth:`.RetrievalModel.inform`)."""
 
+    explains: ClassVar[frozenset[Explained]] = frozenset()
+    """Fields that :meth:`explain` fills."""
+
     tokens_per_frame: int = 1
     """Frames that it gives in place of each frame; a frame's weight is the sum of theirs. More than one have no patch
     tokens."""
@@ -48,6 +52,10 @@ class Temporal(nn.Module, ABC):
     def from_config(cls: type[T], config: Any) -> T:
         """The module that ``config``, a ``Config``, describes."""
         return cls(config)
+
+    def explain(self, video: VideoFeatures) -> Explanation:
+        """What it did with one video, given what :meth:`forward` is given; default: nothing to tell."""
+        return Explanation()
 
     @abstractmethod
     def forward(self, video: VideoFeatures) -> VideoFeatures:

@@ -30,6 +30,7 @@ from ..clip_blocks import (
     start_from_text,
 )
 from ..errors import ConfigError, MissingFeatureError, ShapeError
+from ..explanation import Explanation
 from ..features import VideoFeatures
 from ..perturbed_top_k import expected_top_k, top_k
 from .base import Temporal, real_frames
@@ -128,6 +129,7 @@ class TokenSelection(Temporal):
     Config = TokenSelectionConfig
     config: TokenSelectionConfig
     reads_patches = True
+    explains = frozenset({"patch_selected"})
 
     def __init__(self, config: TokenSelectionConfig | None = None) -> None:
         config = config or TokenSelectionConfig()
@@ -160,6 +162,16 @@ class TokenSelection(Temporal):
         if self.config.all_tokens:
             return replace(video, frame=encoded.flatten(1, 2), frame_mask=mask, patch=None)
         return replace(video, frame=encoded[:, :, 0], frame_mask=mask[:, :: self.config.num_selected])
+
+    def explain(self, video: VideoFeatures) -> Explanation:
+        """The tokens that are kept: the class token and the best patches, without noise."""
+        frame, patch = self._tokens(video[:1])
+        token = torch.cat([frame[:, :, None], patch], dim=2)[0]
+        kept = top_k(self.scorer(token)[:, 1:], self.config.num_selected - 1) + 1
+        selected = torch.zeros(token.shape[:2], dtype=torch.bool, device=token.device)
+        selected[:, 0] = True
+        selected = selected.scatter(1, kept, True)
+        return Explanation(patch_selected=selected & video.frame_mask[0, :, None])
 
     def select(self, video: VideoFeatures) -> Float[Tensor, "video frame kept dim"]:
         """The kept tokens of every frame: the class token, which is the frame's embedding, then patches in their
