@@ -515,11 +515,12 @@ def _hits(
 
 
 def _attention(text: TextFeatures, features: VideoFeatures, model: RetrievalModel) -> list[list[float]]:
-    """The matcher's weights over the real frames of every moment."""
-    sentence = text.sentence
+    """The matcher's weights over the real frames of every moment; a frame has those of its tokens."""
+    sentence, tokens = text.sentence, model.temporal.tokens_per_frame
     with torch.inference_mode():
         weights = model.matcher.attention(text, features.to(sentence.device, sentence.dtype))[0].float().cpu()
-    return [row[mask].tolist() for row, mask in zip(weights, features.frame_mask, strict=True)]
+    real = (row[mask] for row, mask in zip(weights, features.frame_mask, strict=True))
+    return [row.unflatten(0, (-1, tokens)).sum(dim=1).tolist() for row in real]
 
 
 def _loaded(model: RetrievalModel | str | Path) -> RetrievalModel:
