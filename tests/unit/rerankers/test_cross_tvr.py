@@ -109,6 +109,27 @@ def test_what_padded_frames_and_words_hold_does_not_matter() -> None:
         torch.testing.assert_close(reranker(longer, padded, ALL), reranker(text, video, ALL), **CLOSE)
 
 
+def test_nothing_is_computed_twice_or_for_nobody() -> None:
+    """Words: through the first layer once a text, not once a frame; never as padding; never through the last."""
+    reranker, video = build(shared=False), videos()
+    text = texts(reranker)
+    assert text.word is not None
+    assert text.word_mask is not None
+    padding = torch.zeros(3, 4, dtype=torch.bool)
+    longer = TextFeatures(
+        sentence=text.sentence,
+        word=torch.cat([text.word, text.word[:, :4]], dim=1),
+        word_mask=torch.cat([text.word_mask, padding], dim=1),
+    )
+    seen: list[tuple[int, int]] = []
+    for layer in reranker.qformer.encoder.layers:
+        layer.text_ffn.register_forward_hook(lambda *given: seen.append(tuple(given[2].shape[:2])))
+    with torch.no_grad():
+        reranker(longer, video, ALL)
+    real_frames = int(video.frame_mask.sum())
+    assert seen == [(3, text.word.shape[1]), (3 * real_frames, 0)]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_equals_cpu() -> None:
