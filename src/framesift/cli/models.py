@@ -29,14 +29,16 @@ def _default(context: typer.Context, as_json: bool = JSON_OPTION) -> None:
 
 @app.command("list", epilog="Example: framesift models list --json")
 def list_models(as_json: bool = JSON_OPTION) -> None:
-    """List the bundled models, and the dual encoders in the Hugging Face cache."""
+    """List the bundled models, the dual encoders in the Hugging Face cache, and the published systems."""
     from ..hub import DEFAULT_MODEL, MODELS
     from ..inventory import cached_models, describe
+    from ..systems import EXPLAINED, SYSTEMS
 
     bundled = [describe(name) for name in MODELS]
     cached = cached_models()
     if as_json:
-        emit_json({"bundled": bundled, "cached": cached, "default": DEFAULT_MODEL})
+        systems = [system.to_dict() for system in SYSTEMS]
+        emit_json({"bundled": bundled, "cached": cached, "default": DEFAULT_MODEL, "systems": systems})
         return
     say("bundled (they only know drawn shapes):")
     for entry in bundled:
@@ -49,6 +51,11 @@ def list_models(as_json: bool = JSON_OPTION) -> None:
     say(
         f"any CLIP, SigLIP or SigLIP 2 model of the hub, or a directory with one, works too; default: {DEFAULT_MODEL}"
     )
+    say("systems that can be trained, imported and searched with (encoder + temporal + matcher + reranker):")
+    for system in SYSTEMS:
+        say(f"  {system.name:<22}  {system.sentence}  ({system.paper})")
+        told = ", ".join(EXPLAINED[field] for field in system.explains)
+        say(f"  {'':<22}  needs {', '.join(system.needs)}; explains {told}")
 
 
 @app.command("show", epilog="Example: framesift models show storyboard-xpool")
