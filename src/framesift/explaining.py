@@ -11,13 +11,20 @@ from .errors import ShapeError
 from .explanation import Explanation
 from .features import TextFeatures, VideoFeatures
 from .model import RetrievalModel
+from .rerankers import Reranker
 from .reranking import RerankEncoder
 
 __all__ = ["explain"]
 
 
 @torch.no_grad()
-def explain(model: RetrievalModel, text: str, video: Pictures | VideoFeatures) -> Explanation:
+def explain(
+    model: RetrievalModel,
+    text: str,
+    video: Pictures | VideoFeatures,
+    *,
+    rerank_encoder: RerankEncoder | None = None,
+) -> Explanation:
     """Explain the score of a text and a video.
 
     Args:
@@ -25,6 +32,8 @@ def explain(model: RetrievalModel, text: str, video: Pictures | VideoFeatures) -
         text: a sentence.
         video: its frames; or the model's features of one video (:meth:`.RetrievalModel.encode_video`), from which the
             temporal module cannot be explained, nor a reranker that reads tokens which they do not hold.
+        rerank_encoder: of the model's reranker, made once for many pairs; default: made here, which loads the frozen
+            encoder of a reranker that has its own.
 
     Returns:
         tensors on the CPU; what is not None follows from the classes' ``explains``.
@@ -44,8 +53,10 @@ def explain(model: RetrievalModel, text: str, video: Pictures | VideoFeatures) -
     found |= model.matcher.explain(sentence, informed)
     if found.word_frame is not None:
         found = replace(found, words=model.encoder.words(text, num_words=model.matcher.num_words))
-    if model.reranker is not None:
-        found |= _reranked(model, text, sentence, video, similarity=found.scores["similarity"])
+    if model.reranker is not None and _readable(model.reranker, video):
+        found |= _reranked(rerank_encoder or RerankEncoder(model, model.reranker), text, sentence, video)
+        again, coarse = (torch.tensor(found.scores[name]) for name in ("reranker", "similarity"))
+        found |= Explanation(scores={"fused": float(model.reranker.fusion(again, coarse))})
     return found.to_cpu()
 
 
@@ -58,21 +69,16 @@ def _informed(model: RetrievalModel, video: Pictures) -> tuple[Explanation, Vide
     return model.temporal.explain(joint), model.inform(encoded)
 
 
+def _readable(reranker: Reranker, video: Pictures | VideoFeatures) -> bool:
+    """Whether ``video`` holds what the reranker reads, not another encoder's tokens, or pictures to encode."""
+    if not (isinstance(video, VideoFeatures) and reranker.reads_patches):
+        return True
+    return video.patch is not None and not reranker.image_encoder
+
+
 def _reranked(
-    model: RetrievalModel,
-    text: str,
-    sentence: TextFeatures,
-    video: Pictures | VideoFeatures,
-    *,
-    similarity: float,
+    encoder: RerankEncoder, text: str, sentence: TextFeatures, video: Pictures | VideoFeatures
 ) -> Explanation:
-    """What the reranker tells; nothing where it reads tokens that the features do not hold."""
-    reranker = model.reranker
-    assert reranker is not None
-    if isinstance(video, VideoFeatures) and reranker.reads_patches and video.patch is None:
-        return Explanation()
-    encoder = RerankEncoder(model, reranker)
+    """What the reranker tells."""
     read = video if isinstance(video, VideoFeatures) else encoder.encode_video([video])
-    told = reranker.explain(encoder.encode_text([text], sentence), read.to(model.device))
-    again, coarse = torch.tensor(told.scores["reranker"]), torch.tensor(similarity)
-    return told | Explanation(scores={"fused": float(reranker.fusion(again, coarse))})
+    return encoder.reranker.explain(encoder.encode_text([text], sentence), read.to(encoder.model.device))

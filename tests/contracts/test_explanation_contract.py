@@ -24,6 +24,7 @@ from framesift.rerankers import (
 )
 from framesift.rerankers.qformer import QFormerConfig
 from framesift.rerankers.wordpiece import WordPiece
+from framesift.reranking import RerankEncoder
 from framesift.temporal import TEMPORALS, Identity, Temporal, TokenSelection, TokenSelectionConfig
 from tiny_models import tiny_clip
 
@@ -220,9 +221,13 @@ def test_a_whole_system_is_explained_in_one_call(encoder: Path, own: bool) -> No
     assert found.patch_weight is not None
     assert found.patch_weight.shape == (3, PATCHES)
     assert found.scores["fused"] == pytest.approx(2 * found.scores["reranker"] + found.scores["similarity"])
+    held = RerankEncoder(model, reranker)
+    assert fs.explain(model, TEXT, clip(), rerank_encoder=held).scores == found.scores
     stored = fs.explain(model, TEXT, model.encode_video([clip()]))
     assert told(stored) == {"frame_weight"}, "features without tokens explain the first stage"
     assert set(stored.scores) == {"similarity"}
+    tokens = fs.explain(model, TEXT, model.encode_video([clip()], patches=True))
+    assert ("fused" in tokens.scores) != own, "tokens of the first stage are not those of another encoder"
 
 
 def test_token_selection_is_explained_from_pictures(encoder: Path) -> None:

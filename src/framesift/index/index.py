@@ -197,8 +197,8 @@ class Index:
         self.close()
 
     def close(self) -> None:
-        """Let go of the tables and the vectors in memory; the model stays usable by others."""
-        self._store = self._gallery = None
+        """Let go of tables, vectors in memory and a reranker's own encoder; the model stays usable by others."""
+        self._store = self._gallery = self._reranks = None
 
     @property
     def model(self) -> RetrievalModel:
