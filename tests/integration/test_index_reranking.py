@@ -19,7 +19,7 @@ from framesift.errors import InputError, MissingFeatureError, NotRerankedWarning
 from framesift.features import VideoFeatures
 from framesift.hub import load, save
 from framesift.index import BuildConfig, Index
-from framesift.matchers import MeanPool
+from framesift.matchers import MeanPool, SelectedTokens
 from framesift.model import RetrievalModel
 from framesift.ranking import rerank_similarity
 from framesift.rerankers import (
@@ -33,9 +33,9 @@ from framesift.rerankers import (
 from framesift.rerankers.qformer import QFormerConfig
 from framesift.rerankers.wordpiece import WordPiece
 from framesift.similarity import similarity_matrix
-from framesift.temporal import Identity
+from framesift.temporal import Identity, TokenSelection, TokenSelectionConfig
 from framesift.video import Uniform, decode
-from tiny_models import tiny_clip
+from tiny_models import tiny_clip, tiny_token_shift_clip
 
 DIM, WIDTH, FRAMES, CLIPS, DEPTH = 24, 48, 3, 6, 4
 QUERY = "a red circle moves"
@@ -139,6 +139,26 @@ def test_search_reranks_as_evaluation_does(tokens: str, tmp_path: Path, encoder:
         coarse = names(index, rerank_depth=0)
         assert coarse != expected
         assert coarse[DEPTH:] == expected[DEPTH:]
+
+
+def test_the_papers_own_first_stage(tmp_path: Path, clips: Path) -> None:
+    """CrossTVR over TS2-Net, with the tokens of its token-shift encoder."""
+    torch.manual_seed(4)
+    tower = load_encoder(tiny_token_shift_clip(tmp_path / "shifted", dim=DIM), device="cpu")
+    selection = TokenSelection(TokenSelectionConfig(dim=DIM, num_layers=1, num_heads=2))
+    reranker = cross_tvr()
+    model = RetrievalModel(tower, selection, SelectedTokens(), reranker, num_frames=FRAMES).eval()
+    paths = sorted(clips.iterdir())
+    with fill(tmp_path / "index", clips, model) as index:
+        frames = [decode(path, Uniform(num_frames=FRAMES)) for path in paths]
+        read = tower.encode_video(frames, patches=True)
+        order = expected_order(model, reranker, index.features(paths), read)
+        assert names(index, rerank_depth=DEPTH) == [paths[i].name for i in order]
+        coarse = names(index, rerank_depth=0)
+        for path in paths:
+            path.unlink()
+        with pytest.warns(NotRerankedWarning):
+            assert names(index) == coarse
 
 
 def test_a_reranker_of_stored_features_reads_no_file(tmp_path: Path, encoder: Path, clips: Path) -> None:
