@@ -283,7 +283,8 @@ def hostile_lines() -> str:
 def chaos_line() -> str:
     """What a storm of kills did."""
     data = result("chaos")
-    kills = ", ".join(f"{count} during a {action}" for action, count in data["kills"].items())
+    names = {"build": "builds", "prune": "prunes", "compact": "compactions"}
+    kills = ", ".join(f"{count} during {names[action]}" for action, count in data["kills"].items())
     same = "equal an undisturbed build's" if data["same_rows"] else "DIFFER from an undisturbed build's"
     wrong = "none was wrong" if not data["wrong"] else f"{len(data['wrong'])} things were wrong"
     return (
