@@ -298,8 +298,10 @@ def index_table() -> str:
     """What the indexing benchmark measured."""
     data = result("bench-index")
     lines = [
-        f"{data['videos']} videos ({data['clip']}), {data['frames']} frames each, against a straightforward pipeline "
-        "(torchcodec, the image processor of transformers, eager fp32, one file after the other):",
+        (
+            f"{data['videos']} videos ({data['clip']}), {data['frames']} frames each, against a straightforward pipeline "
+            "(torchcodec, the image processor of transformers, eager fp32, one file after the other):"
+        ),
         "",
         "| encoder | videos a second | the other's | ratio | busy cores | the other's | peak memory |",
         "|---|---|---|---|---|---|---|",

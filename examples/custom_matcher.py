@@ -2,8 +2,9 @@
 
     python examples/custom_matcher.py [VIDEOS]
 
-A matcher is a class with a name, a frozen configuration, ``forward`` (the similarity of every text with every video) and
-``attention`` (what each frame contributes). Scoring in blocks, evaluation, search and saving come with the base class.
+A matcher is a class with a name, a frozen configuration, ``forward`` (the similarity of every text with every video)
+and ``attention`` (what each frame contributes). Scoring in blocks, evaluation, search and saving come with the base
+class.
 
 To use it by its name, as ``framesift.matchers.build_matcher("log_sum_exp")`` and in saved models, list it in the
 ``pyproject.toml`` of your own package::
