@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from .evaluate import Evaluation, evaluate, evaluate_similarity
-from .normalization import Normalized, dual_softmax, inverted_softmax, qb_norm
+from .normalization import (
+    Column,
+    Normalized,
+    dual_softmax,
+    dual_softmax_column,
+    inverted_softmax,
+    inverted_softmax_column,
+    qb_norm,
+    qb_norm_column,
+)
 
 __all__ = [
+    "Column",
     "Evaluation",
     "Normalized",
     "dual_softmax",
+    "dual_softmax_column",
     "evaluate",
     "evaluate_similarity",
     "inverted_softmax",
+    "inverted_softmax_column",
     "qb_norm",
+    "qb_norm_column",
 ]

@@ -9,7 +9,9 @@ Scores of a normalized matrix can only be compared within a row (t2v) or a colum
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import torch
@@ -18,7 +20,18 @@ from torch import Tensor
 
 from ..errors import InputError, ShapeError
 
-__all__ = ["Normalized", "OtherDirection", "dual_softmax", "inverted_softmax", "log_sum_exp", "qb_norm"]
+__all__ = [
+    "Column",
+    "Normalized",
+    "OtherDirection",
+    "dual_softmax",
+    "dual_softmax_column",
+    "inverted_softmax",
+    "inverted_softmax_column",
+    "log_sum_exp",
+    "qb_norm",
+    "qb_norm_column",
+]
 
 OtherDirection: TypeAlias = Literal["transpose", "own-axis"]
 """What v2t uses: the matrix normalized for t2v (TS2-Net's code), or one normalized along its own axis."""
@@ -32,6 +45,75 @@ class Normalized:
 
     t2v: Float[Tensor, "text video"]
     v2t: Float[Tensor, "text video"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Column:
+    """A normalization to be reported in a column of its own, beside the plain numbers and never instead.
+
+    Attributes:
+        label: what the column is called; it holds the normalization and its parameters.
+        source: where the other queries come from that help to score a pair.
+        normalize: similarity ``[text, video]`` -> what is ranked in each direction.
+    """
+
+    label: str
+    source: str
+    normalize: Callable[[Tensor], Normalized]
+
+
+TEST_QUERIES = "the test queries themselves (transductive)"
+
+
+def dual_softmax_column(*, temperature: float, v2t: OtherDirection = "own-axis") -> Column:
+    """:func:`dual_softmax` as a column."""
+    return Column(
+        label=f"dual softmax, temperature {temperature:g}, v2t {v2t}",
+        source=TEST_QUERIES,
+        normalize=partial(dual_softmax, temperature=temperature, v2t=v2t),
+    )
+
+
+def inverted_softmax_column(*, temperature: float, v2t: OtherDirection = "own-axis") -> Column:
+    """:func:`inverted_softmax` as a column."""
+    return Column(
+        label=f"inverted softmax, temperature {temperature:g}, v2t {v2t}",
+        source=TEST_QUERIES,
+        normalize=partial(inverted_softmax, temperature=temperature, v2t=v2t),
+    )
+
+
+def qb_norm_column(
+    bank: Float[Tensor, "query video"],
+    *,
+    source: str,
+    beta: float,
+    k: int = 1,
+    v2t_bank: Float[Tensor, "query text"] | None = None,
+) -> Column:
+    """:func:`qb_norm` as a column.
+
+    Args:
+        bank: similarity of the bank's texts with the test videos.
+        source: where the bank comes from, such as ``"captions of the training split, 9,000 of them"``; reported.
+        v2t_bank: similarity of a bank of videos with the test texts; without it v2t stays as it is.
+
+    Raises:
+        InputError: ``source`` is empty.
+    """
+    if not source.strip():
+        raise InputError("say where the query bank comes from: its source is part of the result")
+
+    def normalize(similarity: Tensor) -> Normalized:
+        other = similarity if v2t_bank is None else qb_norm(similarity.T, v2t_bank, beta=beta, k=k).T
+        return Normalized(t2v=qb_norm(similarity, bank, beta=beta, k=k), v2t=other)
+
+    directions = "" if v2t_bank is not None else ", t2v only"
+    return Column(
+        label=f"QB-Norm, beta {beta:g}, k {k}, bank of {len(bank):,}{directions}",
+        source=source,
+        normalize=normalize,
+    )
 
 
 def dual_softmax(

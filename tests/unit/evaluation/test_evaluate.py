@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from framesift.evaluation import evaluate, evaluate_similarity
+from framesift.errors import InputError
+from framesift.evaluation import (
+    dual_softmax,
+    dual_softmax_column,
+    evaluate,
+    evaluate_similarity,
+    inverted_softmax_column,
+    qb_norm,
+    qb_norm_column,
+)
 from framesift.features import TextFeatures, VideoFeatures
 from framesift.matchers import MeanPool
 from framesift.metrics import group_captions, t2v, v2t
@@ -51,3 +61,34 @@ def test_the_rule_for_ties_is_passed_on() -> None:
     found = evaluate_similarity(torch.zeros(3, 3), ties="optimistic")
     assert found.t2v.recall_at[1] == found.v2t.recall_at[1] == 100
     assert found.t2v.ties == "optimistic"
+
+
+def test_normalizations_stand_beside_the_plain_numbers_and_say_where_they_come_from() -> None:
+    generator = torch.Generator().manual_seed(0)
+    similarity = torch.rand(6, 6, generator=generator) * 0.2 + 0.1 * torch.eye(6)
+    bank = torch.rand(20, 6, generator=generator) * 0.2
+    columns = [
+        dual_softmax_column(temperature=50.0),
+        inverted_softmax_column(temperature=50.0, v2t="transpose"),
+        qb_norm_column(bank, source="20 made-up captions", beta=20.0),
+    ]
+    plain = evaluate_similarity(similarity)
+    result = evaluate_similarity(similarity, beside=columns)
+    assert (result.t2v, result.v2t) == (plain.t2v, plain.v2t), "the headline is what a search gives"
+    assert list(result.beside) == [column.label for column in columns]
+    dual = dual_softmax(similarity, temperature=50.0)
+    assert result.beside[columns[0].label].t2v == t2v(dual.t2v)
+    assert result.beside[columns[0].label].v2t == v2t(dual.v2t)
+    normed = result.beside[columns[2].label]
+    assert normed.t2v == t2v(qb_norm(similarity, bank, beta=20.0))
+    assert normed.v2t == plain.v2t
+    document = result.to_dict()
+    assert document["t2v"] == plain.to_dict()["t2v"]
+    assert document["beside"][columns[2].label]["source"] == "20 made-up captions"
+    assert "beside, by QB-Norm, beta 20, k 1, bank of 20, t2v only from 20 made-up captions:" in str(result)
+    both = qb_norm_column(bank, source="s", beta=20.0, v2t_bank=bank)
+    assert "t2v only" not in both.label
+    with pytest.raises(InputError, match="two columns"):
+        evaluate_similarity(similarity, beside=[columns[0], columns[0]])
+    with pytest.raises(InputError, match="where the query bank comes from"):
+        qb_norm_column(bank, source=" ", beta=20.0)
