@@ -87,14 +87,15 @@ def show(
 def import_model(
     checkpoint: Path = typer.Argument(
         ...,
-        help="A published checkpoint: OpenAI CLIP, X-Pool, X-CLIP, TS2-Net or CLIP4Clip layout.",
+        help="A published checkpoint: OpenAI CLIP, X-Pool, X-CLIP, TS2-Net, CLIP4Clip or BLIP-2 layout.",
         metavar="FILE",
     ),
     output: Path = typer.Option(..., "--output", "-o", help="Model directory to write."),
     layout: str | None = typer.Option(
         None,
         "--as",
-        help="Layout of the file: xpool, xclip, ts2net, clip4clip or clip; default: by its parameter names.",
+        help="Layout of the file: xpool, xclip, ts2net, clip4clip or clip, by default told from its parameter "
+        "names; or blip2, of which CrossTVR's parts are taken.",
         metavar="NAME",
     ),
     tokenizer: Path | None = typer.Option(
@@ -108,12 +109,20 @@ def import_model(
     """Convert a published checkpoint to a model directory."""
     from ..hub import save
     from ..imports import import_checkpoint
+    from ..imports.blip2 import QFORMER_FILE, import_blip2
     from ..inventory import describe
 
     if os.path.lexists(output) and not output.is_dir():
         raise InputError(f"{str(output)!r} is a file; choose a directory for --output")
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"{str(output)!r} is not empty; choose another directory for --output")
+    if layout == "blip2":
+        import_blip2(checkpoint, output)
+        if as_json:
+            emit_json({"image_encoder": str(output), "qformer": str(output / QFORMER_FILE)})
+        else:
+            talk(f"wrote {str(output)!r}: an image encoder and Q-Former for CrossTVR to be trained with")
+        return
     model = import_checkpoint(checkpoint, layout=layout, merges=merges, tokenizer=tokenizer)
     save(model, output)
     if as_json:

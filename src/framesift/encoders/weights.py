@@ -47,7 +47,7 @@ def torch_dtype(name: str | torch.dtype) -> torch.dtype:
 
 
 def read_state(path: str | Path) -> State:
-    """Named tensors of a ``.safetensors`` file, or of a pickle (its ``state_dict``, where it has one).
+    """Named tensors of a ``.safetensors`` file, or of a pickle (its ``state_dict`` or ``model``, where it has one).
 
     Raises:
         CheckpointError: the file is missing, damaged, or a pickle of more than tensors.
@@ -59,7 +59,8 @@ def read_state(path: str | Path) -> State:
         except (OSError, SafetensorError, ValueError) as error:
             raise CheckpointError(f"cannot read the weights {str(path)!r}: {error}") from None
     loaded = read_pickle(path)
-    nested = loaded.get("state_dict", loaded)
+    inside = loaded.get("model")  # LAVIS has its tensors there
+    nested = loaded.get("state_dict", inside if isinstance(inside, Mapping) else loaded)
     if not isinstance(nested, Mapping):
         kind = type(nested).__name__
         raise CheckpointError(f"{str(path)!r}: its 'state_dict' is {kind}, expected tensors by name")

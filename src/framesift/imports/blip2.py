@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ..encoders.patches import Blip2Patches
 from ..encoders.preprocess import Preprocess
-from ..encoders.weights import load_state
+from ..encoders.weights import load_state, read_state, write_state
 from ..errors import CheckpointError
 from ..rerankers.cross_tvr import CrossTVR
 
-__all__ = ["load_qformer", "patches_from_blip2", "qformer_from_blip2"]
+__all__ = ["QFORMER_FILE", "import_blip2", "load_qformer", "patches_from_blip2", "qformer_from_blip2"]
+
+QFORMER_FILE = "qformer.safetensors"
 
 _MODEL = re.compile(r"^model\.")
 _QFORMER = re.compile(r"^(Qformer\.bert|qformer)\.")
@@ -64,6 +67,39 @@ _BLOCK_NAMES = {
 }
 _KEY_VALUE = re.compile(r"cross_attention\.(key|value)\.weight$")
 _HEAD = "itm_head."
+_QFORMER_PART = re.compile(r"(query_tokens$|Qformer\.bert\.|itm_head\.)")
+_KNOWN = re.compile(
+    r"(query_tokens$|temp$|Qformer\.|visual_encoder\.|ln_vision\.|itm_head\.|(vision|text|opt|t5|llm)_proj\."
+    r"|(opt|t5|llm)_model\.)"
+)
+
+
+def import_blip2(
+    path: str | Path, directory: str | Path, *, num_heads: int = 16, resize: str = "torch"
+) -> None:
+    """Convert what CrossTVR takes of a BLIP-2 file, in LAVIS' names.
+
+    ``directory`` becomes the frozen vision tower, which :func:`.encoders.patches.load_patch_encoder` reads and
+    ``CrossTVRConfig.encoder`` may name. Beside it lies ``qformer.safetensors`` for :func:`load_qformer`, under the
+    names of the file. The language model, and the maps for contrastive training, are left out.
+
+    Args:
+        path: ``.safetensors``, or a pickle of nothing but tensors.
+        num_heads, resize: as for :func:`patches_from_blip2`.
+
+    Raises:
+        CheckpointError: the file is damaged; it holds no tower or no Q-Former, or a tensor that is not known.
+        InputError: the directory cannot be written.
+    """
+    state = {_MODEL.sub("", name): x for name, x in read_state(path).items()}
+    foreign = sorted(name for name in state if not _KNOWN.match(name))
+    if foreign:
+        raise CheckpointError(f"{str(path)!r} is no BLIP-2: it holds {foreign[0]!r}")
+    tower = patches_from_blip2(state, num_heads=num_heads, resize=resize, source=repr(str(path)))
+    qformer_from_blip2(state)  # that it is one is checked before anything is written
+    tower.save(directory)
+    kept = {name: x for name, x in state.items() if _QFORMER_PART.match(name)}
+    write_state(kept, Path(directory) / QFORMER_FILE)
 
 
 def qformer_from_blip2(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
