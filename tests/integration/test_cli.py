@@ -233,7 +233,7 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path: Path) -
     while not (tmp_path / "framesift.index" / "framesift-index.json").exists():
         assert process.poll() is None
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it, too
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=60)
     if process.returncode != 0:  # a fast machine may have been done
         assert process.returncode == 130, said

@@ -185,6 +185,7 @@ class _Worker:
                 [sys.executable, "-P", "-m", f"{__package__}.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for us; a worker ends when its connection does
                 env=os.environ
                 | _ONE_THREAD
                 | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},

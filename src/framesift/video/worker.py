@@ -11,7 +11,6 @@ import mmap
 import os
 import queue
 import resource
-import signal
 import socket
 import sys
 import threading
@@ -28,10 +27,11 @@ __all__ = ["main"]
 
 def main(descriptor: int) -> None:
     """Serve until the other end closes, then end at once, even in the middle of a file."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started us
     connection = Connection(descriptor)
     try:
         decoder, sampler, transform, memory_bytes = connection.recv()
+    except (EOFError, ConnectionError):
+        return  # the other process has gone already
     except Exception as error:  # unpickling may raise anything that an import raises
         connection.send(f"{type(error).__name__}: {error}")
         return
