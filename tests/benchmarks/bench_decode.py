@@ -26,10 +26,8 @@ import importlib
 import json
 import math
 import os
-import platform
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -43,6 +41,7 @@ import av
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from record import machine
 
 from framesift.video import Uniform, decode, decode_all
 from framesift.video.sampling import clip4clip_extract_indices, clip4clip_slice
@@ -518,26 +517,6 @@ def versions() -> dict[str, str]:
         if "libavcodec" in line
     }
     return found | {f"libavcodec in {path.parent.name}": path.name for path in sorted(libraries)}
-
-
-def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    cpu = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
-    ]
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {
-        "cpu": cpu[0] if cpu else platform.processor(),
-        "cores": os.cpu_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "commit": commit,
-    }
 
 
 def report(

@@ -17,19 +17,16 @@ import argparse
 import json
 import math
 import multiprocessing
-import os
-import platform
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from record import machine
 from torch import Tensor
 
 from framesift.features import TextFeatures, VideoFeatures
@@ -108,32 +105,6 @@ def _peak_here(name: str, texts: int, videos: int) -> int:
         line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")
     )
     return int(high.split()[1]) * 1024 - pages * resource.getpagesize()
-
-
-def machine() -> dict[str, Any]:
-    """Where the numbers come from."""
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "commit": commit,
-    }
 
 
 def measure(texts: int, videos: int, rounds: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from typer.testing import CliRunner
 
+from blip2_names import lavis
 from framesift.cli.main import app
 from framesift.encoders.patches import load_patch_encoder
 from framesift.encoders.weights import read_state
@@ -31,30 +32,6 @@ QFORMER = {
     "max_positions": 8,
     "dropout": 0.0,
 }
-OURS_TO_LAVIS = (
-    ("encoder.norm.", "embeddings.LayerNorm."),
-    ("word_embedding.", "embeddings.word_embeddings."),
-    ("position_embedding.", "embeddings.position_embeddings."),
-    ("encoder.layers.", "encoder.layer."),
-    ("query_ffn.up.", "intermediate_query.dense."),
-    ("query_ffn.down.", "output_query.dense."),
-    ("query_ffn.norm.", "output_query.LayerNorm."),
-    ("text_ffn.up.", "intermediate.dense."),
-    ("text_ffn.down.", "output.dense."),
-    ("text_ffn.norm.", "output.LayerNorm."),
-    ("attention.out.", "attention.output.dense."),
-    ("attention.norm.", "attention.output.LayerNorm."),
-    ("attention.query.", "attention.self.query."),
-    ("attention.key.", "attention.self.key."),
-    ("attention.value.", "attention.self.value."),
-    ("cross_attention", "crossattention"),
-)
-
-
-def _lavis(name: str) -> str:
-    for ours, theirs in OURS_TO_LAVIS:
-        name = name.replace(ours, theirs)
-    return name if name == "query_tokens" else f"Qformer.bert.{name}"
 
 
 def published() -> dict[str, Tensor]:
@@ -94,7 +71,7 @@ def published() -> dict[str, Tensor]:
     state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
     torch.manual_seed(1)
     qformer: nn.Module = QFormer(QFormerConfig(**QFORMER))
-    return state | {_lavis(name): x for name, x in qformer.state_dict().items()}
+    return state | {lavis(name): x for name, x in qformer.state_dict().items()}
 
 
 def _save(state: dict[str, Tensor], path: Path) -> Path:

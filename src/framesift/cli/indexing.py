@@ -100,9 +100,8 @@ def index(
         raise InputError(
             "say what to index: framesift index PATH... (only --prune and --compact do without; see --help)"
         )
-    check_paths(
-        paths or []
-    )  # first: a mistyped path shall neither fetch a model nor leave an empty index behind
+    # first: a mistyped path shall neither fetch a model nor leave an empty index behind
+    check_paths(paths or [])
     if paths:
         opened = _open_or_create(index, model, moments, snap, device=device, precision=precision)
     else:

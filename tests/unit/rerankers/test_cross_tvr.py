@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from blip2_names import lavis
 from framesift import hub
 from framesift.config import from_dict, to_dict
 from framesift.encoders import load_encoder
@@ -345,32 +346,6 @@ def test_blip2_weights_load_where_they_fit() -> None:
     damaged["Qformer.bert.embeddings.word_embeddings.weight"] = torch.zeros(5, 16)
     with pytest.raises(CheckpointError, match="word_embedding"):
         load_qformer(reranker, damaged)
-
-
-def lavis(name: str) -> str:
-    """Our name of a parameter -> LAVIS'."""
-    if name == "query_tokens":
-        return name
-    for ours, theirs in (
-        ("encoder.norm.", "embeddings.LayerNorm."),
-        ("word_embedding.", "embeddings.word_embeddings."),
-        ("position_embedding.", "embeddings.position_embeddings."),
-        ("encoder.layers.", "encoder.layer."),
-        ("query_ffn.up.", "intermediate_query.dense."),
-        ("query_ffn.down.", "output_query.dense."),
-        ("query_ffn.norm.", "output_query.LayerNorm."),
-        ("text_ffn.up.", "intermediate.dense."),
-        ("text_ffn.down.", "output.dense."),
-        ("text_ffn.norm.", "output.LayerNorm."),
-        ("attention.out.", "attention.output.dense."),
-        ("attention.norm.", "attention.output.LayerNorm."),
-        ("attention.query.", "attention.self.query."),
-        ("attention.key.", "attention.self.key."),
-        ("attention.value.", "attention.self.value."),
-        ("cross_attention", "crossattention"),
-    ):
-        name = name.replace(ours, theirs)
-    return f"Qformer.bert.{name}"
 
 
 def test_captions_are_cleaned_as_lavis_does() -> None:
