@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +30,7 @@ from ..storyboard import FPS, Storyboard, content_hash, diversity, render_frame,
 from ..video import Frames, Uniform, available_cores, load_videos
 from .evaluate import evaluate_similarity
 from .plots import plot_diversity
+from .results import write_result
 
 __all__ = ["bootstrap_interval", "encode_storyboards", "frames_of", "measure_diversity", "measure_standard"]
 
@@ -134,35 +132,6 @@ def measure_diversity(count: int, most: int, *, source: str) -> dict[str, Any]:
     }
 
 
-def provenance() -> dict[str, Any]:
-    """How a result was made: code, versions, machine, time."""
-    root = Path(__file__).resolve().parents[3]
-
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, check=True)
-        except (OSError, subprocess.CalledProcessError):
-            return "unknown"
-        return done.stdout.strip()
-
-    return {
-        "commit": git("rev-parse", "HEAD"),
-        "changed_since": bool(git("status", "--porcelain", "--untracked-files=no", "--", "src")),
-        "framesift": version("framesift"),
-        "torch": version("torch"),
-        "python": platform.python_version(),
-        "machine": f"{platform.machine()}, {available_cores()} cores",
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def write_result(path: Path, result: Mapping[str, Any], *, seconds: float) -> None:
-    """One JSON file for one run, with where it came from."""
-    document = {**result, "model": MODEL, "seconds": round(seconds, 1), "provenance": provenance()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1) + "\n")
-
-
 def _matchers(trained: Matcher) -> dict[str, Matcher]:
     return {
         "mean-pool": MeanPool(),
@@ -190,14 +159,22 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         result = measure_standard(options.videos, Path(folder))
-    write_result(options.output / "storyboard-standard.json", result, seconds=time.monotonic() - started)
+    write_result(
+        options.output / "storyboard-standard.json",
+        {**result, "model": MODEL},
+        seconds=time.monotonic() - started,
+    )
     print(json.dumps(result["matchers"], indent=1), file=sys.stderr)
     started = time.monotonic()
     curves = {
         source: measure_diversity(options.videos, options.foreign, source=source)
         for source in ("pool", "gallery")
     }
-    write_result(options.output / "storyboard-diversity.json", curves, seconds=time.monotonic() - started)
+    write_result(
+        options.output / "storyboard-diversity.json",
+        {**curves, "model": MODEL},
+        seconds=time.monotonic() - started,
+    )
     plot_diversity(
         curves["pool"]["matchers"],
         options.output / "storyboard-diversity.png",
