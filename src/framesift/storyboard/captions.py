@@ -14,20 +14,28 @@ from itertools import permutations
 from .scenes import Dice, Scene, SceneObject, Storyboard
 
 __all__ = [
+    "COLOR_WORDS",
+    "EVENT_WORDS",
     "MAX_CAPTIONS",
+    "MOTION_WORDS",
+    "SHAPE_WORDS",
     "Caption",
     "ObjectClaim",
     "SceneClaim",
+    "article",
     "captions",
     "holds",
+    "name_phrase",
     "order_caption",
     "paragraph",
+    "placed",
+    "say_scene",
     "scene_caption",
 ]
 
 MAX_CAPTIONS = 20  # as many as MSR-VTT has a video
 
-_SHAPE_WORDS = {
+SHAPE_WORDS = {
     "circle": ("circle", "disc", "ball"),
     "square": ("square", "box"),
     "triangle": ("triangle",),
@@ -39,7 +47,7 @@ _SHAPE_WORDS = {
     "ring": ("ring", "hoop"),
     "crescent": ("crescent", "crescent moon"),
 }
-_COLOR_WORDS = {"purple": ("purple", "violet"), "red": ("red", "scarlet")}
+COLOR_WORDS = {"purple": ("purple", "violet"), "red": ("red", "scarlet")}
 _SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big")}
 _FILL_WORDS = {"outlined": ("outlined", "hollow"), "striped": ("striped",)}
 _PLACES = {
@@ -55,7 +63,7 @@ _PLACES = {
     "stripes": ("on pastel stripes", "in front of striped wallpaper"),
 }
 # Each motion as a finite verb phrase and as a participle.
-_MOTION_WORDS = {
+MOTION_WORDS = {
     "still": (("stays still", "staying still"), ("rests", "resting")),
     "left": (("moves to the left", "moving to the left"), ("slides left", "sliding left")),
     "right": (("moves to the right", "moving to the right"), ("slides right", "sliding right")),
@@ -71,7 +79,7 @@ _MOTION_WORDS = {
     "zigzags": (("zigzags", "zigzagging"), ("moves in a zigzag", "moving in a zigzag")),
 }
 # Each event as active and passive sentence patterns of the actor and the other one.
-_EVENT_WORDS = {
+EVENT_WORDS = {
     "chases": ("{a} chases {b}", "{a} is chasing {b}", "{b} is chased by {a}", "{a} runs after {b}"),
     "pushes": ("{a} pushes {b}", "{a} is pushing {b}", "{b} is pushed by {a}"),
     "meets": ("{a} meets {b}", "{a} and {b} meet", "{b} is met by {a}"),
@@ -167,7 +175,7 @@ def scene_caption(dice: Dice, storyboard: Storyboard, scene: int) -> Caption:
         text, claim = _say_object(dice, storyboard.scenes[scene])
         kind = "object"
     else:
-        text, claim = _say_scene(dice, storyboard.scenes[scene])
+        text, claim = say_scene(dice, storyboard.scenes[scene])
         kind = "scene"
     return Caption(text=text, kind=kind, claims=(claim,), start_s=start, end_s=end)
 
@@ -175,7 +183,7 @@ def scene_caption(dice: Dice, storyboard: Storyboard, scene: int) -> Caption:
 def paragraph(storyboard: Storyboard) -> Caption:
     """All scenes in order, as one text (the protocol of DiDeMo and ActivityNet)."""
     dice = Dice("paragraph", storyboard.seed)
-    said = [_say_scene(dice, scene) for scene in storyboard.scenes]
+    said = [say_scene(dice, scene) for scene in storyboard.scenes]
     opening = ("first ", *("then ",) * (len(said) - 1)) if len(said) > 1 else ("",)
     text = ". ".join(lead + text for lead, (text, _) in zip(opening, said, strict=True))
     return Caption(
@@ -194,7 +202,7 @@ def order_caption(dice: Dice, storyboard: Storyboard) -> Caption:
     second = first + 1 + dice.below(count - first - 1)
     opening, closing = dice.pick(("first |, then ", "|, and then ", "|, followed by ")).split("|")
     texts, claims = zip(
-        *(_say_scene(dice, storyboard.scenes[number], short=True) for number in (first, second)), strict=True
+        *(say_scene(dice, storyboard.scenes[number], short=True) for number in (first, second)), strict=True
     )
     return Caption(
         text=f"{opening}{texts[0]}{closing}{texts[1]}",
@@ -212,7 +220,7 @@ def _draw_caption(dice: Dice, storyboard: Storyboard) -> Caption:
     return order_caption(dice, storyboard)
 
 
-def _name(dice: Dice, thing: SceneObject, *, detail: float) -> tuple[str, dict[str, str]]:
+def name_phrase(dice: Dice, thing: SceneObject, *, detail: float) -> tuple[str, dict[str, str]]:
     """A noun phrase without its article, and what it claims besides the shape."""
     said: dict[str, str] = {}
     words: list[str] = []
@@ -224,44 +232,45 @@ def _name(dice: Dice, thing: SceneObject, *, detail: float) -> tuple[str, dict[s
         words.append(dice.pick(_FILL_WORDS[thing.fill]))
     if dice.chance(0.95):
         said["color"] = thing.color
-        words.append(dice.pick(_COLOR_WORDS.get(thing.color, (thing.color,))))
-    words.append(dice.pick(_SHAPE_WORDS[thing.shape]))
+        words.append(dice.pick(COLOR_WORDS.get(thing.color, (thing.color,))))
+    words.append(dice.pick(SHAPE_WORDS[thing.shape]))
     return " ".join(words), said
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
+    """A noun phrase with ``a`` or ``an`` before it."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _say_object(dice: Dice, scene: Scene) -> tuple[str, SceneClaim]:
     """A sentence about one object of a scene, with or without the place."""
     thing = scene.objects[dice.below(len(scene.objects))]
-    noun, said = _name(dice, thing, detail=0.8)
-    text = _article(noun)
+    noun, said = name_phrase(dice, thing, detail=0.8)
+    text = article(noun)
     # In an event the motion belongs to the pair, and is told as an event or not at all.
     if not scene.event and dice.chance(0.8):
         said["motion"] = thing.motion
-        finite, participle = _MOTION_WORDS[thing.motion][dice.below(2)]
+        finite, participle = MOTION_WORDS[thing.motion][dice.below(2)]
         text = dice.pick((f"{text} {finite}", f"{text} is {participle}", f"{text} {participle}"))
     background = scene.background if dice.chance(0.6) else None
-    text = _place(dice, text, background)
+    text = placed(dice, text, background)
     return text, SceneClaim(objects=(ObjectClaim(shape=thing.shape, **said),), background=background)
 
 
-def _say_scene(dice: Dice, scene: Scene, *, short: bool = False) -> tuple[str, SceneClaim]:
+def say_scene(dice: Dice, scene: Scene, *, short: bool = False) -> tuple[str, SceneClaim]:
     """A sentence about all of a scene (``short``: with less detail)."""
     background = scene.background if dice.chance(0.4 if short else 0.8) else None
     detail = 0.3 if short else 0.6
     if len(scene.objects) == 1:
         text, claim = _say_object(dice, scene)
         return text, claim
-    named = [_name(dice, thing, detail=detail) for thing in scene.objects]
-    nouns = [_article(noun) for noun, _ in named]
+    named = [name_phrase(dice, thing, detail=detail) for thing in scene.objects]
+    nouns = [article(noun) for noun, _ in named]
     claims = [
         ObjectClaim(shape=thing.shape, **said) for thing, (_, said) in zip(scene.objects, named, strict=True)
     ]
     if scene.event:
-        pattern = dice.pick(_EVENT_WORDS[scene.event])
+        pattern = dice.pick(EVENT_WORDS[scene.event])
         text = pattern.format(a=nouns[0], b=nouns[1])
         relation = scene.event
     elif dice.chance(0.5):
@@ -272,13 +281,13 @@ def _say_scene(dice: Dice, scene: Scene, *, short: bool = False) -> tuple[str, S
         for number, thing in enumerate(scene.objects):
             if dice.chance(0.35 if short else 0.6):
                 claims[number] = ObjectClaim(shape=thing.shape, motion=thing.motion, **named[number][1])
-                parts.append(f"{nouns[number]} {_MOTION_WORDS[thing.motion][dice.below(2)][1]}")
+                parts.append(f"{nouns[number]} {MOTION_WORDS[thing.motion][dice.below(2)][1]}")
             else:
                 parts.append(nouns[number])
         order = [int(number) for number in dice.shuffled(range(len(parts)))]
         parts, claims = [parts[n] for n in order], [claims[n] for n in order]
         text = f"{', '.join(parts[:-1])} and {parts[-1]}"
-    return _place(dice, text, background), SceneClaim(
+    return placed(dice, text, background), SceneClaim(
         objects=tuple(claims), relation=relation, background=background
     )
 
@@ -294,7 +303,8 @@ def _say_relation(dice: Dice, layout: str, nouns: Sequence[str]) -> tuple[str, s
     return f" {dice.pick(backward)} ".join(reversed(nouns)), layout
 
 
-def _place(dice: Dice, text: str, background: str | None) -> str:
+def placed(dice: Dice, text: str, background: str | None) -> str:
+    """A sentence with the place where it happens; ``None`` leaves it unsaid."""
     if background is None:
         return text
     place = dice.pick(_PLACES[background])

@@ -15,17 +15,21 @@ from dataclasses import dataclass
 __all__ = [
     "BACKGROUNDS",
     "COLORS",
+    "COLUMN_MOTIONS",
     "EVENTS",
     "FILLS",
     "FPS",
     "MOTIONS",
+    "ROW_MOTIONS",
     "SHAPES",
     "SIZES",
     "VERSION",
+    "Dice",
     "Pose",
     "Scene",
     "SceneObject",
     "Storyboard",
+    "draw_object",
     "draw_scene",
     "draw_storyboard",
 ]
@@ -67,8 +71,8 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
 }
 
 # Motions that keep an object inside its lane: a row of the frame, or a column of it.
-_ROW_MOTIONS = ("still", "left", "right", "spins", "grows", "shrinks", "blinks", "circles", "zigzags")
-_COLUMN_MOTIONS = (
+ROW_MOTIONS = ("still", "left", "right", "spins", "grows", "shrinks", "blinks", "circles", "zigzags")
+COLUMN_MOTIONS = (
     "still",
     "up",
     "down",
@@ -80,7 +84,7 @@ _COLUMN_MOTIONS = (
     "blinks",
     "circles",
 )
-MOTIONS = tuple(dict.fromkeys(_ROW_MOTIONS + _COLUMN_MOTIONS))
+MOTIONS = tuple(dict.fromkeys(ROW_MOTIONS + COLUMN_MOTIONS))
 EVENTS = ("chases", "pushes", "meets", "passes")
 
 
@@ -227,9 +231,10 @@ class Dice:
         return [pool.pop(self.below(len(pool))) for _ in range(len(pool))]
 
 
-def _draw_object(
+def draw_object(
     dice: Dice, *, taken: set[tuple[str, str]], background: str, motion: str, x: float, y: float, size: str
 ) -> SceneObject:
+    """One random object that can be seen on the background, of a shape and colour that join those ``taken``."""
     colors = [color for color in COLORS if color not in BACKGROUNDS[background]]
     while True:
         shape, color = dice.pick(SHAPES), dice.pick(colors)
@@ -269,7 +274,7 @@ def draw_scene(dice: Dice) -> Scene:
         motion = dice.pick(MOTIONS)
         x, y = dice.uniform(0.3, 0.7), dice.uniform(0.3, 0.7)
         objects = [
-            _draw_object(
+            draw_object(
                 dice, taken=taken, background=background, motion=motion, x=x, y=y, size=dice.pick(sizes)
             )
         ]
@@ -279,14 +284,14 @@ def draw_scene(dice: Dice) -> Scene:
     else:
         layout = "rows" if dice.chance(0.5) else "columns"
         lanes = (0.28, 0.72) if count == 2 else (0.18, 0.5, 0.82)
-        motions = _ROW_MOTIONS if layout == "rows" else _COLUMN_MOTIONS
+        motions = ROW_MOTIONS if layout == "rows" else COLUMN_MOTIONS
         objects: list[SceneObject] = []
         for lane in lanes:
             along = dice.uniform(0.25, 0.75)
             x, y = (along, lane) if layout == "rows" else (lane, along)
             size = dice.pick(sizes[:2] if count == 3 else sizes)
             objects.append(
-                _draw_object(
+                draw_object(
                     dice, taken=taken, background=background, motion=dice.pick(motions), x=x, y=y, size=size
                 )
             )
@@ -313,7 +318,7 @@ def _draw_event(dice: Dice, event: str, *, taken: set[tuple[str, str]], backgrou
     # The one that passes is drawn last, in front; it must not hide the other one wholly.
     sizes = ("small", "large") if event == "passes" else (dice.pick(("small", "medium")),) * 2
     return [
-        _draw_object(dice, taken=taken, background=background, motion=motion, x=0.5, y=lane, size=size)
+        draw_object(dice, taken=taken, background=background, motion=motion, x=0.5, y=lane, size=size)
         for motion, size in zip(motions, sizes, strict=True)
     ]
 

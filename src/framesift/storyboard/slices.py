@@ -22,12 +22,14 @@ class Slice:
 
     Attributes:
         captions: one a query.
+        owners: row of the video that each caption was written for.
         relevance: bool ``[text, video]``.
     """
 
     name: str
     videos: tuple[Storyboard, ...]
     captions: tuple[Caption, ...]
+    owners: tuple[int, ...]
     relevance: np.ndarray
 
     @property
@@ -78,7 +80,11 @@ def standard(count: int = 1000, *, start: int = 0, split: str = "test") -> Slice
         own[0] if caption is None else caption for own, caption in zip(candidates, chosen, strict=True)
     )
     return Slice(
-        name="standard", videos=tuple(videos), captions=queries, relevance=relevance(queries, videos)
+        name="standard",
+        videos=tuple(videos),
+        captions=queries,
+        owners=tuple(range(count)),
+        relevance=relevance(queries, videos),
     )
 
 
@@ -109,6 +115,7 @@ def diversity(base: Slice, num_foreign: int, *, source: str = "pool") -> Slice:
         name=f"diversity-{num_foreign}" + ("" if source == "pool" else "-gallery"),
         videos=tuple(videos),
         captions=base.captions,
+        owners=base.owners,
         relevance=relevance(base.captions, videos),
     )
 
