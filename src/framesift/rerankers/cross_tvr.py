@@ -54,6 +54,8 @@ class CrossTVRConfig:
         keep_class: the class token is always one of them. Open; TS2-Net, whose selector the paper cites, does this.
         selector_activation: of the selector's scores; ``softmax`` in the paper, ``tanh`` in TS2-Net's code.
         selection_samples, selection_sigma: noise of the selector in training (TS2-Net's code). Open.
+        passes: which passes there are, for ablations (paper, table 6). Without the spatial pass the temporal one starts
+            from the learned queries; without the temporal pass the mean over the frames is matched.
         shared: both passes use one set of layers (paper: R@1 49.6, against 48.6 for two sets).
         temporal_words: the temporal pass reads the text again. Open; without, it sees it through the queries only.
         word_width: ``None``: the text's tokens are the Q-Former's own word embeddings; else the first stage's words
@@ -71,6 +73,7 @@ class CrossTVRConfig:
     selector_activation: Literal["softmax", "tanh"] = "softmax"
     selection_samples: int = 500
     selection_sigma: float = 0.05
+    passes: Literal["both", "spatial", "temporal"] = "both"
     shared: bool = True
     temporal_words: bool = True
     word_width: int | None = None
@@ -117,7 +120,8 @@ class CrossTVR(Reranker):
         sizes = config.qformer
         self.tokenizer = tokenizer
         self.qformer = QFormer(sizes)
-        self.temporal = None if config.shared else QFormerEncoder(sizes)
+        two_sets = config.passes == "both" and not config.shared
+        self.temporal = QFormerEncoder(sizes) if two_sets else None
         self.adapter = (
             None if config.adapter_from is None else nn.Linear(config.adapter_from, sizes.visual_width)
         )
@@ -208,7 +212,7 @@ class CrossTVR(Reranker):
 
     def explain(self, text: TextFeatures, video: VideoFeatures) -> Explanation:
         """What the queries look at in each frame, in the last layer that looks (mean over queries and heads), and the
-        tokens that are kept for the temporal pass."""
+        tokens that are kept for the temporal pass; without one of the passes, what is told of it is missing."""
         looks: list[Tensor] = []
 
         def keep(attention: Attention, given: tuple[Any, ...], attended: Tensor) -> None:
@@ -221,13 +225,14 @@ class CrossTVR(Reranker):
             hook.remove()
         assert video.patch is not None  # or there was no score
         mask, shape = video.frame_mask[0], video.patch.shape[1:3]
-        weight = looks[0].mean(dim=(1, 2))  # of the spatial pass, which comes first
-        kept = self.selector.kept(self._tokens(video))
-        selected = torch.zeros_like(weight, dtype=torch.bool).scatter(1, kept, True)
-        return told | Explanation(
-            patch_weight=weight.new_zeros(shape).index_put((mask,), weight),
-            patch_selected=selected.new_zeros(shape).index_put((mask,), selected),
-        )
+        if self.config.passes != "temporal":
+            weight = looks[0].mean(dim=(1, 2))  # of the spatial pass, which comes first
+            told |= Explanation(patch_weight=weight.new_zeros(shape).index_put((mask,), weight))
+        if self.config.passes != "spatial":
+            kept = self.selector.kept(self._tokens(video))
+            selected = mask.new_zeros(len(kept), shape[1]).scatter(1, kept, True)
+            told |= Explanation(patch_selected=selected.new_zeros(shape).index_put((mask,), selected))
+        return told
 
     def save_files(self, directory: Path) -> None:
         """The vocabulary."""
@@ -252,14 +257,19 @@ class CrossTVR(Reranker):
         # 1 and 2: the queries read every real frame in the light of the text
         texts, own = text.unique(return_inverse=True)
         start = self.qformer.query_tokens.expand(len(texts), -1, -1)
-        query, begun = encoder.begin(start, word[texts], word_mask[texts])
-        word, word_mask = word[text], word_mask[text]
-        pair, frame = frames.mask[video].nonzero(as_tuple=True)
-        row, spatial = own[pair], frames.spatial.take(frames.index[video[pair], frame])
-        seen = encoder.finish(query[row], begun[row], word_mask[pair], spatial, queries_only=True)
-        # 3: their mean over the frames
-        total = seen.new_zeros(len(word), *seen.shape[1:]).index_add(0, pair, seen)
-        query = total / frames.mask[video].sum(dim=1).clamp_min(1)[:, None, None]
+        if self.config.passes == "temporal":
+            query, word, word_mask = start[own], word[text], word_mask[text]
+        else:
+            query, begun = encoder.begin(start, word[texts], word_mask[texts])
+            word, word_mask = word[text], word_mask[text]
+            pair, frame = frames.mask[video].nonzero(as_tuple=True)
+            row, spatial = own[pair], frames.spatial.take(frames.index[video[pair], frame])
+            seen = encoder.finish(query[row], begun[row], word_mask[pair], spatial, queries_only=True)
+            # 3: their mean over the frames
+            total = seen.new_zeros(len(word), *seen.shape[1:]).index_add(0, pair, seen)
+            query = total / frames.mask[video].sum(dim=1).clamp_min(1)[:, None, None]
+        if self.config.passes == "spatial":
+            return self.match(query).mean(dim=1)
         # 6: it reads the selected tokens of all frames
         if not self.config.temporal_words:
             word, word_mask = word[:, :0], word_mask[:, :0]

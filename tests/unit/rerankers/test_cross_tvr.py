@@ -72,6 +72,41 @@ def texts(reranker: CrossTVR, lines: list[str] = TEXTS) -> TextFeatures:
 ALL = torch.cartesian_prod(torch.arange(3), torch.arange(4))
 
 
+@torch.no_grad()
+def test_an_ablated_pass_does_nothing() -> None:
+    video, changed = videos(), videos()
+    assert changed.patch is not None
+    spatial, temporal, both = (build(passes=passes) for passes in ("spatial", "temporal", "both"))
+    assert list(spatial.state_dict()) == list(both.state_dict())
+    scores = [reranker(texts(reranker), video, ALL) for reranker in (spatial, temporal, both)]
+    assert all(len(own.unique()) > 1 for own in scores)
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        assert not torch.allclose(scores[one], scores[other], atol=1e-4)
+    # Tokens that the selector drops reach the spatial pass only.
+    frames = video.frame_mask.nonzero(as_tuple=True)
+    dropped = torch.ones(len(frames[0]), 5, dtype=torch.bool).scatter(
+        1, temporal.selector.kept(changed.patch[frames]), False
+    )
+    rows = changed.patch[frames]
+    rows[dropped] *= 0.99  # too little to change which are kept
+    changed.patch[frames] = rows
+    assert torch.equal(temporal.selector.kept(rows), temporal.selector.kept(videos().patch[frames]))  # type: ignore[index]
+    torch.testing.assert_close(temporal(texts(temporal), changed, ALL), scores[1], **CLOSE)
+    assert not torch.allclose(spatial(texts(spatial), changed, ALL), scores[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("passes", "weight", "selected"),
+    [("both", True, True), ("spatial", True, False), ("temporal", False, True)],
+)
+def test_an_ablated_pass_explains_nothing(passes: str, weight: bool, selected: bool) -> None:
+    reranker = build(passes=passes)
+    with torch.no_grad():
+        told = reranker.explain(texts(reranker)[:1], videos()[:1])
+    assert (told.patch_weight is not None) == weight
+    assert (told.patch_selected is not None) == selected
+
+
 def test_it_is_registered_under_its_name() -> None:
     assert RERANKERS[CrossTVR.name] is CrossTVR
 
