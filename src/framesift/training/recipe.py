@@ -208,7 +208,7 @@ class Expected:
 
     Attributes:
         paper: the one that printed it.
-        table: its number there.
+        table: its number there, or where else the numbers are, such as ``abstract``.
         row: as the table calls the method.
         t2v, v2t: the numbers, by the keys of :data:`METRICS`; those that were not printed are left out.
         normalization: what the similarity went through, such as ``dual softmax``; empty: nothing.
@@ -216,7 +216,7 @@ class Expected:
     """
 
     paper: str
-    table: int
+    table: int | str
     row: str
     t2v: dict[str, float] = field(default_factory=dict)
     v2t: dict[str, float] = field(default_factory=dict)
