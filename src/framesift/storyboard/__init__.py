@@ -1,6 +1,8 @@
 """Storyboard: a procedural text-video benchmark, rendered from a seed (no download, no licence)."""
 
 from .captions import Caption, captions, holds, paragraph
+from .catalog import SLICES
+from .moments import MomentSlice, moments
 from .pairs import (
     PAIR_KINDS,
     Pair,
@@ -15,7 +17,8 @@ from .pairs import (
 )
 from .render import SIZE_PX, render_frame, render_frames, write_mp4
 from .scenes import FPS, VERSION, Scene, SceneObject, Storyboard, draw_storyboard
-from .slices import Slice, diversity, relevance, standard
+from .slices import Slice, diversity, multi_caption, paragraphs, relevance, standard, write_slice
+from .spans import IOU_THRESHOLDS, recall_at_iou, temporal_iou
 from .splits import (
     SPLITS,
     content_hash,
@@ -29,11 +32,14 @@ from .splits import (
 
 __all__ = [
     "FPS",
+    "IOU_THRESHOLDS",
     "PAIR_KINDS",
     "SIZE_PX",
+    "SLICES",
     "SPLITS",
     "VERSION",
     "Caption",
+    "MomentSlice",
     "Pair",
     "PairAccuracy",
     "PairedSlice",
@@ -50,18 +56,24 @@ __all__ = [
     "draw_storyboard",
     "ground_truth",
     "holds",
+    "moments",
+    "multi_caption",
     "order_pairs",
     "paragraph",
+    "paragraphs",
+    "recall_at_iou",
     "relevance",
     "render_frame",
     "render_frames",
     "small_object_pairs",
     "standard",
     "storyboards",
+    "temporal_iou",
     "training_pairs",
     "video_name",
     "write_captions",
     "write_mp4",
+    "write_slice",
     "write_split",
     "write_videos",
 ]

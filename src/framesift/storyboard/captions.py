@@ -98,13 +98,15 @@ class ObjectClaim:
     motion: str | None = None
 
     def holds(self, thing: SceneObject) -> bool:
+        if self.shape != thing.shape:
+            return False
         said = (
             (self.color, thing.color),
             (self.size, thing.size),
             (self.fill, thing.fill),
             (self.motion, thing.motion),
         )
-        return self.shape == thing.shape and all(claim is None or claim == fact for claim, fact in said)
+        return all(claim is None or claim == fact for claim, fact in said)
 
 
 @dataclass(frozen=True, kw_only=True)
