@@ -62,7 +62,8 @@ class Check:
             return f"{self.name}: scoring failed: {self.error}"
         if not self.moved:
             return f"{self.name}: none of {self.pairs:,} pairs moved"
-        return f"{self.name}: {self.moved:,} of {self.pairs:,} pairs moved, by up to {self.largest:.3g} ({self.example})"
+        moved = f"{self.name}: {self.moved:,} of {self.pairs:,} pairs moved"
+        return f"{moved}, by up to {self.largest:.3g} ({self.example})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,10 +256,11 @@ def _unequal_twins(x: Tensor, texts: Sequence[str], tolerance: float) -> list[st
     if not moved:
         return []
     largest, a, b = max(moved)
-    return [
+    sign = (
         f"{len(moved)} of {len(twins)} repeated sentences have rows of their own, so a score depends on more than its"
         f" text (rows {a} and {b} differ by up to {largest:.3g})"
-    ]
+    )
+    return [sign]
 
 
 def _sample(

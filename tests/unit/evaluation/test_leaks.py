@@ -157,7 +157,7 @@ class Planted:
 
 def test_evaluation_refuses_a_leak_unless_told_not_to_look() -> None:
     text, video = noise(30, 30)
-    with pytest.raises(InputError, match="scoring failed|moved"):
+    with pytest.raises(InputError, match=r"scoring failed|moved"):
         evaluate(Planted(), text, video)
     assert evaluate(Planted(), text, video, leak_check=False).leaks is None
 
