@@ -71,6 +71,7 @@ def binding_scenes(dice: Dice) -> ScenePair:
         len(scene.objects) != 2
         or scene.objects[0].shape == scene.objects[1].shape
         or scene.objects[0].color == scene.objects[1].color
+        or _look_alike(*scene.objects)
     ):
         scene = draw_scene(dice)
     one, other = scene.objects
@@ -160,17 +161,25 @@ def _lanes(
 
 def _chase(dice: Dice, num_frames: int) -> Scene:
     background = dice.pick(tuple(BACKGROUNDS))
-    taken: set[tuple[str, str]] = set()
     way, lane = dice.pick(("left", "right")), dice.uniform(0.35, 0.65)
-    objects = [
-        draw_object(dice, taken=taken, background=background, motion=way, x=0.5, y=lane, size="medium")
-        for _ in range(2)
-    ]
+    while True:
+        taken: set[tuple[str, str]] = set()
+        one, other = (
+            draw_object(dice, taken=taken, background=background, motion=way, x=0.5, y=lane, size="medium")
+            for _ in range(2)
+        )
+        if not _look_alike(one, other):
+            break
     return Scene(
         background=background,
-        objects=tuple(replace(thing, radius=_CHASE_RADIUS) for thing in objects),
+        objects=(replace(one, radius=_CHASE_RADIUS), replace(other, radius=_CHASE_RADIUS)),
         num_frames=num_frames,
         layout="event",
         event="chases",
         texture_seed=dice.below(1 << 30),
     )
+
+
+def _look_alike(one: SceneObject, other: SceneObject) -> bool:
+    """Whether one is a ring and the other an outlined circle, which look the same."""
+    return {one.shape, other.shape} == {"circle", "ring"} and "outlined" in (one.fill, other.fill)

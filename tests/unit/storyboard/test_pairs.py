@@ -11,6 +11,7 @@ from framesift.storyboard import (
     SPLITS,
     PairedSlice,
     Scene,
+    SceneObject,
     Storyboard,
     binding_pairs,
     count_pairs,
@@ -34,6 +35,10 @@ SLICES: dict[str, PairedSlice] = {
 def pairs(kind: str) -> list[tuple[Storyboard, Storyboard]]:
     videos = SLICES[kind].videos
     return list(zip(videos[::2], videos[1::2], strict=True))
+
+
+def look_alike(one: SceneObject, other: SceneObject) -> bool:
+    return {one.shape, other.shape} == {"circle", "ring"} and "outlined" in (one.fill, other.fill)
 
 
 def sampled(video: Storyboard) -> list[bytes]:
@@ -119,6 +124,15 @@ def test_binding_pairs_exchange_two_colours_and_nothing_else() -> None:
         assert all(thing.color for thing in caption.claims[0].objects), (
             "a caption without a colour is too easy"
         )
+
+
+@pytest.mark.parametrize("kind", ["direction", "binding", "small-object"])
+def test_what_a_pair_is_told_apart_by_can_be_seen(kind: str) -> None:
+    for one, other in pairs(kind):
+        for a, b in zip(one.scenes[0].objects, other.scenes[0].objects, strict=True):
+            assert not look_alike(a, b), "an outlined circle looks like a ring"
+        if kind == "binding" or one.scenes[0].event:
+            assert not look_alike(*one.scenes[0].objects)
 
 
 def test_small_object_pairs_differ_in_one_detail_of_a_small_object() -> None:

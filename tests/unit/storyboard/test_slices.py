@@ -187,3 +187,17 @@ def test_recall_equals_the_published_evaluation_of_qvhighlights(real_data: Path)
     assert len(expected) == 10
     assert found[0.5] == pytest.approx(53.94, abs=0.005)
     assert found == pytest.approx(expected, abs=0.0051)
+
+
+def test_the_documented_numbers_are_those_of_the_slices() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "storyboard.md").read_text()
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+    documented = {row[0].strip(" `"): (row[1].strip(), row[3].strip()) for row in rows}
+    assert set(documented) == {*SLICES, "diversity-n"}
+    for name in ("direction", "order", "binding", "small-object", "count", "paragraph", "moments"):
+        gallery = SLICES[name]()
+        texts, videos = len(gallery.captions), len(gallery.videos)
+        several = int((gallery.relevance.sum(axis=1) > 1).sum())
+        sizes = {f"{videos // 2} pairs", f"{texts} × {videos}", f"{texts} texts × {videos} videos"}
+        assert documented[name][0] in sizes
+        assert documented[name][1] == str(several)
