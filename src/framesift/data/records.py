@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
 from ..errors import DatasetError, suggest
 
-__all__ = ["PROTOCOLS", "Caption", "Protocol", "Split"]
+__all__ = ["PROTOCOLS", "Caption", "Protocol", "Source", "Split"]
 
 Protocol: TypeAlias = Literal["one-caption", "all-captions", "paragraph"]
 """What a query is.
@@ -42,6 +43,15 @@ class Caption:
     end_s: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """The file of a video, and ``[start_s, end_s)`` where the unit that is ranked is a moment of it."""
+
+    path: Path
+    start_s: float | None = None
+    end_s: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:
     """A gallery of videos and the captions that ask for them.
@@ -53,6 +63,7 @@ class Split:
         videos: ids in the order of the gallery, each once.
         captions: in the order of the queries.
         notes: what a report must say of the data: files with fewer videos than the paper has, skipped lines.
+        sources: the file of every video, where the data itself names it (one's own data); no part of the hash.
 
     Raises:
         DatasetError: no video, no caption, an id twice, an empty caption, a caption of an unknown video, or, except for
@@ -65,6 +76,7 @@ class Split:
     videos: tuple[str, ...]
     captions: tuple[Caption, ...]
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict[str, Source], repr=False)
 
     def __post_init__(self) -> None:
         name = f"{self.benchmark} {self.split}"

@@ -9,42 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..data import VIDEO_SUFFIXES
 from ..errors import DecodeError, InputError
 from .schema import VideoRecord
 
 __all__ = ["VIDEO_SUFFIXES", "File", "Plan", "check_paths", "content_hash", "list_files", "plan", "vanished"]
-
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".h264",
-        ".h265",
-        ".hevc",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".ogv",
-        ".rm",
-        ".rmvb",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
-)
-"""Extensions that count as a video when a folder is searched; a file named on its own may have any."""
 
 MPEG_TS_SYNC = b"\x47"  # ISO/IEC 13818-1: every packet begins with it; a TypeScript file does not
 
