@@ -180,9 +180,12 @@ class Encoder(nn.Module, ABC):
         """Frames of one video ``[frame, H, W, 3]`` uint8 as input of :meth:`encode_pixels`, on the CPU."""
         return self.preprocessing(pixels)
 
-    def tokenize(self, texts: Sequence[str]) -> tuple[Int[Tensor, "text word"], Bool[Tensor, "text word"]]:
-        """Ids and mask of cleaned texts, cut to the context with the end mark kept."""
-        return self._pad(self._token_rows(texts))
+    def tokenize(
+        self, texts: Sequence[str], *, context: int | None = None, length: int | None = None
+    ) -> tuple[Int[Tensor, "text word"], Bool[Tensor, "text word"]]:
+        """Ids and mask of cleaned texts, cut to ``context`` (default: the weights') with the end mark kept, and padded
+        to ``length`` (default: as the weights need, or the longest)."""
+        return self._pad(self._token_rows(texts, context=context), length=length)
 
     def words(self, text: str, *, num_words: int | None = None) -> tuple[str, ...]:
         """The tokens of a text that ``encode_text(words=True)`` embeds, readable, special ones included."""

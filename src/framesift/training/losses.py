@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -13,7 +13,10 @@ __all__ = ["symmetric_contrastive"]
 
 
 def symmetric_contrastive(
-    similarity: Float[Tensor, "text video"], logit_scale: Float[Tensor, ""]
+    similarity: Float[Tensor, "text video"],
+    logit_scale: Float[Tensor, ""],
+    *,
+    related: Bool[Tensor, "text video"] | None = None,
 ) -> Float[Tensor, ""]:
     """InfoNCE in both directions over a batch of pairs: text i belongs to video i, the others are negatives.
 
@@ -23,6 +26,8 @@ def symmetric_contrastive(
     Args:
         similarity: unscaled, square.
         logit_scale: logarithm of the factor, scalar.
+        related: pairs that belong together as well, such as other captions of one video, and so are no negatives; the
+            published losses count them as negatives.
 
     Raises:
         ShapeError: the matrix is not square, or empty.
@@ -31,5 +36,8 @@ def symmetric_contrastive(
     if texts != videos or texts == 0:
         raise ShapeError("symmetric_contrastive", expected="a square matrix of pairs", got=[texts, videos])
     logits = similarity * logit_scale.exp()
+    if related is not None:
+        own = torch.eye(texts, dtype=torch.bool, device=logits.device)
+        logits = logits.masked_fill(related & ~own, -torch.inf)
     target = torch.arange(texts, device=logits.device)
     return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2

@@ -15,17 +15,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import InputError, ShapeError
 from ..features import TextFeatures, VideoFeatures
 from ..model import RetrievalModel
 from ..rerankers import CrossTVR
-from .fit import FitConfig, fit
+from .fit import PROCESS_SEEDS, SEEDS, FitConfig, fit
+from .gather import ALONE, World
 from .hard_negatives import draw_matching_pairs, matching_loss
+from .log import Entry
 
 __all__ = ["RerankBatch", "RerankData", "draw_batch", "fit_reranker"]
 
@@ -119,6 +124,12 @@ def fit_reranker(
     image_encoder: nn.Module | None = None,
     evaluate: Callable[[], Mapping[str, float]] | None = None,
     report: Callable[[str], None] | None = None,
+    optimizer: Callable[[nn.Module], tuple[Optimizer, LambdaLR]] | None = None,
+    keep: Callable[[list[Entry]], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
+    run: Mapping[str, Any] | None = None,
+    board: bool = False,
 ) -> list[dict[str, float | int]]:
     """Train ``model.reranker``, a CrossTVR, with the matching loss; the rest of the model stays as it is.
 
@@ -131,7 +142,9 @@ def fit_reranker(
         folder: holds checkpoint and log.
         image_encoder: trained along; ``data.tokens`` must then run it, and cannot come from a cache. Default: the
             image encoder is frozen, as in the paper.
-        evaluate, report: as for :func:`.fit`.
+        optimizer: module -> its optimiser and schedule; default: as for :func:`.fit`.
+        world: each process draws batches of its own, of ``config.batch_size`` divided by their number.
+        evaluate, report, keep, progress, run, board: as for :func:`.fit`.
 
     Returns:
         The log.
@@ -150,7 +163,8 @@ def fit_reranker(
 
     def batches(first: int) -> Iterator[RerankBatch]:
         for step in range(first, config.steps):
-            yield draw_batch(model, data, size=config.batch_size, seed=config.seed * 1_000_003 + step)
+            seed = config.seed * SEEDS + step + world.rank * PROCESS_SEEDS
+            yield draw_batch(model, data, size=config.batch_size // world.size, seed=seed)
 
     def loss(batch: RerankBatch) -> Tensor:
         rows: list[int] = batch.texts.tolist()
@@ -158,4 +172,18 @@ def fit_reranker(
         video = data.tokens(batch.videos.tolist()).to(device)
         return matching_loss(reranker.logits(text, video, batch.pairs.to(device)), batch.match.to(device))
 
-    return fit(trained, batches, loss, config=config, folder=folder, evaluate=evaluate, report=report)
+    return fit(
+        trained,
+        batches,
+        loss,
+        config=config,
+        folder=folder,
+        evaluate=evaluate,
+        report=report,
+        optimizer=None if optimizer is None else optimizer(trained),
+        keep=keep,
+        progress=progress,
+        world=world,
+        run=run,
+        board=board,
+    )
