@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..errors import DatasetError, InputError
+from ..data.compare import require_same
+from ..errors import InputError
 from .evaluate import Answers, Evaluation
 from .significance import Difference, metric_intervals, paired_differences
 
-__all__ = ["KEYS", "compare", "document", "read_document"]
+__all__ = ["KEYS", "compare", "compare_ranks", "document", "read_document"]
 
 Direction = Literal["t2v", "v2t"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -107,7 +108,18 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[Directi
         DatasetError: their splits have different hashes, or none.
         InputError: one holds no ranks, or their ranks are of other queries.
     """
-    require_same_split(first, second)
+    require_same(first["split"], second["split"])
+    return compare_ranks(first, second)
+
+
+def compare_ranks(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[Direction, dict[str, Difference]]:
+    """The same of two results whose splits the caller knows to be one.
+
+    Raises:
+        InputError: one holds no ranks, or their ranks are of other queries.
+    """
     found: dict[Direction, dict[str, Difference]] = {}
     for way in DIRECTIONS:
         a, b = _ranks(first, way), _ranks(second, way)
@@ -118,27 +130,6 @@ def compare(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[Directi
         clusters = _unpacked(first["ranks"].get("t2v_video")) if way == "t2v" else None
         found[way] = paired_differences(a, b, clusters=clusters)
     return found
-
-
-def require_same_split(first: Mapping[str, Any], second: Mapping[str, Any]) -> None:
-    """Refuse to compare results of different splits.
-
-    Raises:
-        DatasetError: their splits have different hashes, or none.
-    """
-    hashes = [result.get("split", {}).get("content_hash") for result in (first, second)]
-    if hashes[0] and hashes[0] == hashes[1]:
-        return
-    told = [
-        f"{result.get('system', 'a result')} on {split.get('benchmark', 'an unnamed benchmark')}"
-        f" {split.get('split', '')}, {split.get('captions', '?')} captions x {split.get('videos', '?')} videos,"
-        f" content hash {hash or 'none'}"
-        for result, hash in zip((first, second), hashes, strict=True)
-        for split in [result.get("split", {})]
-    ]
-    raise DatasetError(
-        f"the results are not of the same split, so they cannot be compared: {told[0]}; {told[1]}"
-    )
 
 
 def _ranks(result: Mapping[str, Any], way: str) -> np.ndarray:

@@ -293,7 +293,9 @@ def _moved(places: list[int], what: str, things: str, total: int) -> list[str]:
 def which_split(ids: Iterable[str], splits: Iterable[Split]) -> str:
     """``"; 1,000 of them are in msrvtt-miech test"`` for the split that has most of ``ids``, if it has half of them."""
     given = {PurePath(one).stem for one in ids} | set(ids)
-    best = max(splits, key=lambda split: len(given.intersection(split.videos)), default=None)
+    best = max(
+        splits, key=lambda split: (len(given.intersection(split.videos)), -len(split.videos)), default=None
+    )
     shared = 0 if best is None else len(given.intersection(best.videos))
     if best is None or shared < SEEN * len(best.videos):
         return ""

@@ -241,7 +241,7 @@ def test_results_of_different_splits_are_refused_and_both_are_named() -> None:
         "names are no content"
     )
     unnamed = document(done, system="B", split={"benchmark": "x", "content_hash": None})
-    with pytest.raises(DatasetError, match="content hash none"):
+    with pytest.raises(DatasetError, match="no 'content_hash'"):
         compare(unnamed, unnamed)
     without = {key: value for key, value in first.items() if key != "ranks"}
     with pytest.raises(InputError, match="does not hold the rank"):
