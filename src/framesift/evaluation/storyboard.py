@@ -32,18 +32,30 @@ from .evaluate import evaluate_similarity
 from .plots import plot_diversity
 from .results import write_result
 
-__all__ = ["bootstrap_interval", "encode_storyboards", "frames_of", "measure_diversity", "measure_standard"]
+__all__ = [
+    "bootstrap_interval",
+    "encode_storyboards",
+    "frame_numbers",
+    "frames_of",
+    "measure_diversity",
+    "measure_standard",
+]
 
 MODEL = "storyboard-xpool"
 CHUNK = 32
 BOOTSTRAP_DRAWS = 2000
 
 
-def frames_of(video: Storyboard, num_frames: int = 12) -> Frames:
-    """The frames that uniform sampling takes from the video's file, rendered without the file."""
+def frame_numbers(video: Storyboard, num_frames: int = 12) -> np.ndarray:
+    """Numbers of the frames that uniform sampling takes from the video's file, ascending, int64."""
     times = Uniform(num_frames=num_frames).times(0.0, video.duration_s)
     # The frame on display at a time; a time that is exactly a frame's start may be a hair early in floating point.
-    numbers = np.unique(np.minimum(np.floor(times * FPS + 1e-6).astype(int), video.num_frames - 1))
+    return np.unique(np.minimum(np.floor(times * FPS + 1e-6).astype(int), video.num_frames - 1))
+
+
+def frames_of(video: Storyboard, num_frames: int = 12) -> Frames:
+    """The frames that uniform sampling takes from the video's file, rendered without the file."""
+    numbers = frame_numbers(video, num_frames)
     pixels = np.stack([render_frame(video, int(number)) for number in numbers])
     return Frames(pixels=pixels, times_s=numbers / FPS, path=f"storyboard:{video.seed}")
 
