@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning
-from . import data, demo, doctor, indexing, info, models, searching
+from . import data, demo, doctor, experimenting, indexing, info, models, searching
 from .output import talk
 
 __all__ = ["app", "run"]
@@ -57,6 +57,7 @@ app.command("search", epilog=searching.EXAMPLES)(searching.search)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
+app.command("experiment", epilog=experimenting.EXAMPLES)(experimenting.experiment)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
