@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning
-from . import data, demo, doctor, experimenting, indexing, info, models, searching
+from . import data, demo, doctor, evaluating, experimenting, indexing, info, models, searching
 from .output import talk
 
 __all__ = ["app", "run"]
@@ -54,6 +54,7 @@ def _options(
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("index", epilog=indexing.EXAMPLES)(indexing.index)
 app.command("search", epilog=searching.EXAMPLES)(searching.search)
+app.command("evaluate", epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
