@@ -15,8 +15,8 @@ __all__ = ["COLOURS", "Series", "line_chart", "ticks"]
 COLOURS = 8
 """Series colours of the style sheet, ``--series-0`` on; a ninth series starts again with another mark."""
 
-WIDTH, HEIGHT = 440, 300
-RIGHT, TOP, BOTTOM = 12, 14, 46
+WIDTH, HEIGHT = 440.0, 300.0
+RIGHT, TOP, BOTTOM = 12.0, 14.0, 46.0
 LOG_FROM = 100  # a positive x range with a greater ratio than this is drawn on a logarithmic axis
 MARK_LIMIT = 40  # points of a series; of more, only the line is drawn
 CHARACTER = 6.6  # width of a letter of the chart's text
@@ -84,7 +84,7 @@ def line_chart(
     parts = [_grid(left, across, along, x_marks, y_marks)]
     label = x_label + (" (logarithmic)" if log else "")
     parts.append(
-        f'<text class="axis" x="{(left + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 6}" text-anchor="middle">'
+        f'<text class="axis" x="{(left + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 6:g}" text-anchor="middle">'
         f"{escape(label)}</text>"
         f'<text class="axis" transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2:g}) rotate(-90)" '
         f'text-anchor="middle">{escape(y_label)}</text>'
@@ -95,8 +95,8 @@ def line_chart(
     for number, one in enumerate(series):
         parts.append(_line(one, number, places, shown, across, along))
     svg = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}: the numbers follow as a table" '
-        f'xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
+        f'aria-label="{escape(title)}: the numbers follow as a table" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
     )
     return Chart(
         title=title,
@@ -172,17 +172,19 @@ def _grid(
     for value, text in y_marks:
         y = along.at(value)
         parts.append(
-            f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text x="{left - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(text)}</text>'
         )
     for value, text in x_marks:
         x = across.at(value)
         parts.append(
-            f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM}" y2="{HEIGHT - BOTTOM + 4}"/>'
-            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17}" text-anchor="middle">{escape(text)}</text>'
+            f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM:g}" y2="{HEIGHT - BOTTOM + 4:g}"/>'
+            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17:g}" text-anchor="middle">{escape(text)}</text>'
         )
     bottom = HEIGHT - BOTTOM
-    parts.append(f'<line class="base" x1="{left:.1f}" x2="{WIDTH - RIGHT}" y1="{bottom}" y2="{bottom}"/>')
+    parts.append(
+        f'<line class="base" x1="{left:.1f}" x2="{WIDTH - RIGHT:g}" y1="{bottom:g}" y2="{bottom:g}"/>'
+    )
     return "".join(parts)
 
 

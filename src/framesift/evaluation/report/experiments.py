@@ -111,7 +111,13 @@ def _diversity(
             )
         )
     title = f"{'Median rank' if key == 'median_rank' else 'R@1'}, text to video, scenes from the {source}"
-    return line_chart(title, x_label="foreign scenes in every video", x=numbers, y_label=label, series=lines)
+    return line_chart(
+        title,
+        x_label="foreign scenes in every video",
+        x=[float(number) for number in numbers],
+        y_label=label,
+        series=lines,
+    )
 
 
 def benchmark_blocks(document: Mapping[str, Any], *, without: frozenset[str]) -> list[Block]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..document import compare
 from .blocks import Block, Facts, Folded, Note, Section, anchor
+from .comparison import leader
 from .experiments import benchmark_blocks, diversity_charts, experiment_blocks, own_tables
 from .made import MADE_KEYS, Made, how_made, made_facts
-from .measured import Group, groups_of, same_queries
+from .measured import METRICS, Difference, Group, groups_of, same_queries
 from .numbers import as_words, show_fixed
 from .plain import plain_blocks
 from .reproduction import reproduction_blocks
@@ -37,6 +39,7 @@ GROUP_KEYS = frozenset(
     "beside",
     "system",
     "intervals",
+    "ranks",
 }
 
 
@@ -65,7 +68,12 @@ class Result:
 
 def read_result(name: str, document: Mapping[str, Any]) -> Result:
     """What a file is, and what it holds."""
-    groups = groups_of(name, document)
+    metrics = document.get("metrics")
+    if document.get("kind") == "training" and isinstance(metrics, Mapping):
+        evaluated = {"system": document.get("title", name), "split": document.get("evaluated_on"), **metrics}
+        groups = groups_of(name, evaluated)
+    else:
+        groups = groups_of(name, document)
     return Result(
         name=name,
         title=str(document.get("title") or _title(name)),
@@ -97,11 +105,15 @@ def result_section(result: Result) -> Section:
         blocks += diversity_charts(document)
     elif result.kind == "experiment":
         blocks += experiment_blocks(document, result.title)
-        blocks += _rest(document, {"x", "y", "series", "text", "tables", "name"})
+        blocks += _rest(document, {"x", "y", "series", "text", "tables", "name", "source", "shows"})
     elif result.kind == "reproduction":
         blocks += reproduction_blocks(document)
         blocks += own_tables(document)
-        blocks += _rest(document, {"columns", "tables", "text", "note", "deviations"})
+        blocks += _rest(
+            document, {"columns", "column_names", "normalized", "expected", "tables", "text", "note"}
+        )
+    elif result.kind == "training":
+        blocks += _trained(result)
     elif result.kind == "benchmark":
         blocks += benchmark_blocks(document, without=MADE_KEYS)
     else:
@@ -122,8 +134,10 @@ def evaluation_sections(results: Sequence[Result]) -> list[Section]:
             sections.append(_slices_section(result))
         else:
             single.append(result)
-    groups = same_queries(group for result in single for group in result.groups)
     by_name = {result.name: result for result in single}
+    groups = [
+        _compared(group, by_name) for group in same_queries(g for result in single for g in result.groups)
+    ]
     clashes = _clashes(groups)
     ids: set[str] = set()
     for group in groups:
@@ -146,6 +160,53 @@ def evaluation_sections(results: Sequence[Result]) -> list[Section]:
         ids |= {owner.id for owner in owners}
     # An evaluation without any metrics is shown as it is.
     return sections + [result_section(result) for result in single if not result.groups]
+
+
+def _compared(group: Group, results: Mapping[str, Result]) -> Group:
+    """The group with paired differences of its leader to the others, where the files hold the rank of every query."""
+    documents = {
+        system.name: results[system.result].document
+        for system in group.systems
+        if len(results[system.result].groups) == 1 and "ranks" in results[system.result].document
+    }
+    first = leader([system for system in group.systems if system.name in documents], "t2v_r1")
+    if first is None or len({system.name for system in group.systems}) < len(group.systems):
+        return group
+    found: list[Difference] = []
+    for name, held in documents.items():
+        if name == first.name:
+            continue
+        for way, differences in compare(held, documents[first.name]).items():
+            found += [
+                Difference(
+                    first=name,
+                    second=first.name,
+                    metric=f"{way}_{metric.key}",
+                    value=one.value,
+                    low=one.low,
+                    high=one.high,
+                    p=one.p,
+                )
+                for metric in METRICS
+                if (one := differences.get(metric.label)) is not None
+            ]
+    return replace(group, differences=(*group.differences, *found))
+
+
+def _trained(result: Result) -> list[Block]:
+    """What a training run reached, on what it was selected, and its recipe."""
+    document = result.document
+    blocks: list[Block] = []
+    if document.get("selected_on_test"):
+        told = "The checkpoint was selected on the test split: these numbers are no measure of the system."
+        blocks.append(Note(text=told, tone="warning"))
+    for group in result.groups:
+        blocks += group_blocks(group)
+    blocks += own_tables(document)
+    blocks += _rest(document, set(GROUP_KEYS) | {"metrics", "evaluated_on", "tables", "missing", "failed"})
+    if isinstance(document.get("recipe"), Mapping):
+        blocks.append(Folded(title="Recipe", blocks=plain_blocks(document["recipe"], title="recipe")))
+    return blocks
 
 
 def _slices_section(result: Result) -> Section:
@@ -227,4 +288,4 @@ def _title(name: str) -> str:
 
 def format_count(number: int, noun: str) -> str:
     """``1 result``, ``2 results``."""
-    return f"{show_fixed(number, 0)} {noun}" + ("" if number == 1 else "s")
+    return f"{show_fixed(float(number), 0)} {noun}" + ("" if number == 1 else "s")

@@ -74,17 +74,12 @@ def how_made(document: Mapping[str, Any], groups: Sequence[Group] = ()) -> Made:
         else machine
     )
     commit = str(told.get("commit") or "")
-    seeds = document.get("seeds", document.get("seed"))
+    seeds = document.get("seeds", document.get("seed", _mapping(document.get("recipe")).get("seeds")))
     if seeds is None or isinstance(seeds, Mapping):
         seeds = (
             sorted({seed for group in groups for system in group.systems for seed in system.seeds}) or None
         )
-    recipe = " ".join(
-        str(value)
-        for key in ("recipe", "recipe_hash")
-        if (value := document.get(key, provenance.get(key))) is not None
-        and not isinstance(value, Mapping | list)
-    )
+    recipe = _recipe(document, provenance)
     warnings = [f"measured with uncommitted changes on top of {commit[:10] or 'an unknown commit'}"] * bool(
         provenance.get("changed_since")
     )
@@ -106,6 +101,15 @@ def how_made(document: Mapping[str, Any], groups: Sequence[Group] = ()) -> Made:
 
 _HOST = ("cpu", "gpu", "cores", "memory_bytes", "instructions")
 _UNITS = {"cores": " cores"}
+
+
+def _recipe(document: Mapping[str, Any], provenance: Mapping[str, Any]) -> str:
+    """Its name and hash."""
+    named = document.get("recipe", provenance.get("recipe"))
+    held = _mapping(named)
+    name = held.get("name") if held else named
+    content_hash = held.get("hash") or document.get("recipe_hash") or provenance.get("recipe_hash")
+    return " ".join(str(part) for part in (name, content_hash) if isinstance(part, str) and part)
 
 
 def _splits(document: Mapping[str, Any], groups: Sequence[Group]) -> list[str]:

@@ -54,10 +54,14 @@ def show(value: Any, *, key: str = "") -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return (
-            _bytes(value) if key.endswith("bytes") else f"{value:,}" if abs(value) >= 10_000 else str(value)
+            _bytes(float(value))
+            if key.endswith("bytes")
+            else f"{value:,}"
+            if abs(value) >= 10_000
+            else str(value)
         )
     if isinstance(value, float):
-        return _bytes(value) if key.endswith("bytes") else _float(value)
+        return _bytes(float(value)) if key.endswith("bytes") else _float(value)
     if isinstance(value, list):
         return _list(value, key)
     if isinstance(value, dict):

@@ -25,6 +25,7 @@ from .training import TrainingLog, training_blocks
 
 __all__ = ["render_report", "write_report"]
 
+UNFINISHED = ".partial"  # experiments keep their points in such a file until they are done
 ASSETS = Path(__file__).parent / "assets"
 
 
@@ -42,7 +43,8 @@ def render_report(
         logs: of training runs.
         examples: of what systems look at, as :func:`.attention_examples` gives them.
     """
-    read = [read_result(name, document) for name, document in results.items()]
+    finished = {name: held for name, held in results.items() if not name.endswith(UNFINISHED)}
+    read = [read_result(name, document) for name, document in finished.items()]
     sections = _sections(read, logs, examples)
     script = (ASSETS / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -54,7 +56,7 @@ def render_report(
         lstrip_blocks=True,
     )
     environment.filters["drawing"] = Markup  # of a chart, whose text is escaped where it is drawn
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         title=title,
         sections=sections,
         style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
@@ -63,8 +65,8 @@ def render_report(
         colours=COLOURS,
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         version=version("framesift"),
-        anchor=anchor,
     )
+    return page.lstrip()
 
 
 def write_report(path: Path, page: str) -> None:
@@ -183,10 +185,16 @@ def _distinct(results: Sequence[Result]) -> list[Group]:
 
 
 def _runs(results: Sequence[Result], links: Mapping[str, str]) -> list[Block]:
-    table = runs_table([(one.name, _target(one.name, links), one.kind, one.made) for one in results])
+    table = runs_table(
+        [
+            (one.name, _target(one.name, links), str(one.document.get("kind") or one.kind), one.made)
+            for one in results
+        ]
+    )
     return [
         Note(
-            text="Every number of this page is in one of these files; only means over seeds are computed for it."
+            text="Every number of this page is in one of these files; only means over seeds and paired differences are "
+            "computed for it."
         ),
         table,
     ]

@@ -20,9 +20,10 @@ LABELS = {
 }
 SELECTION = (
     "A checkpoint that was selected on the test split has seen the answers: its numbers say how well the published "
-    "ones are matched, not how good the system is. The row selected on validation is the honest one. No row is marked as "
-    "best. Small numbers: the difference to the paper."
+    "ones are matched, not how good the system is. The honest row is the one selected on validation. No row is "
+    "marked as best. Small numbers: the difference to the paper."
 )
+WITH_OTHERS = "No results of a search: the scores of all test queries were normalized together."
 
 
 def reproduction_blocks(document: Mapping[str, Any]) -> list[Block]:
@@ -39,7 +40,21 @@ def reproduction_blocks(document: Mapping[str, Any]) -> list[Block]:
     rows = [(key, scores_of(cast("Mapping[str, Any]", given[key]))) for key in ordered]
     if not rows:
         return []
-    blocks: list[Block] = [_table(str(document.get("title", "Reproduction")), rows)]
+    names = document.get("column_names")
+    labels = {**LABELS, **(cast("Mapping[str, str]", names) if isinstance(names, Mapping) else {})}
+    title = str(document.get("title", "Reproduction"))
+    blocks: list[Block] = [_table(title, rows, labels)]
+    normalized = document.get("normalized")
+    if isinstance(normalized, Mapping):
+        for label, held in cast("Mapping[str, Any]", normalized).items():
+            beside = [
+                (key, scores_of(held[key])) for key in (*ordered, *held) if isinstance(held.get(key), Mapping)
+            ]
+            blocks.append(
+                _table(
+                    f"{title}, with other queries: {label}", list(dict(beside).items()), labels, WITH_OTHERS
+                )
+            )
     for key in ("text", "note", "deviations"):
         value = document.get(key)
         if value:
@@ -47,7 +62,9 @@ def reproduction_blocks(document: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _table(title: str, rows: Sequence[tuple[str, Mapping[str, Score]]]) -> Table:
+def _table(
+    title: str, rows: Sequence[tuple[str, Mapping[str, Score]]], labels: Mapping[str, str], note: str = ""
+) -> Table:
     metrics = [
         (way, metric)
         for way in DIRECTION_LABELS
@@ -57,7 +74,7 @@ def _table(title: str, rows: Sequence[tuple[str, Mapping[str, Score]]]) -> Table
     paper = dict(rows).get("paper", {})
     lines: list[list[Cell]] = []
     for key, scores in rows:
-        line = [Cell(text=LABELS.get(key, key.replace("_", " ")))]
+        line = [Cell(text=str(labels.get(key, key.replace("_", " "))))]
         for way, metric in metrics:
             name = f"{way}_{metric.key}"
             cell = score_cell(scores.get(name), metric)
@@ -75,6 +92,6 @@ def _table(title: str, rows: Sequence[tuple[str, Mapping[str, Score]]]) -> Table
             *(Column(label=metric.label, group=DIRECTION_LABELS[way]) for way, metric in metrics),
         ],
         rows=lines,
-        note=SELECTION,
+        note=f"{note} {SELECTION}".strip(),
         sortable=False,
     )

@@ -73,7 +73,9 @@ def _group_table(group: Group) -> Table:
         for _, label, key, metric in beside:
             row.append(score_cell(system.beside.get(label, ("", {}))[1].get(key), metric))
         if with_seeds:
-            row.append(Cell(text=str(len(system.seeds)) if system.seeds else "–", sort=len(system.seeds)))
+            row.append(
+                Cell(text=str(len(system.seeds)) if system.seeds else "–", sort=float(len(system.seeds)))
+            )
         if several_files:
             row.append(Cell(text=system.result))
         rows.append(row)

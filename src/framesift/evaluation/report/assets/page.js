@@ -79,7 +79,7 @@ const links = new Map([...contents.querySelectorAll("a")].map((link) => [link.ha
 const headings = [...document.querySelectorAll("main h2[id], main h3[id]")];
 let marked = null;
 function mark() {
-  const passed = headings.filter((heading) => heading.getBoundingClientRect().top < 120);
+  const passed = headings.filter((heading) => heading.getBoundingClientRect().top < 80);
   const link = links.get((passed.at(-1) ?? headings[0])?.id);
   if (!link || link === marked) return;
   marked?.removeAttribute("aria-current");
