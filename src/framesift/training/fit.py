@@ -123,7 +123,7 @@ def fit(
         world.average(trained)
         norm = nn.utils.clip_grad_norm_(trained, config.max_norm or math.inf)
         state.count(_finite(value, step), norm.item())
-        rates = {f"lr_{group.get('name', '')}": float(group["lr"]) for group in rule.param_groups}
+        rates = {str(group.get("name", "")).split("_")[0]: float(group["lr"]) for group in rule.param_groups}
         rule.step()
         schedule.step()
         if logit_scale is not None:
@@ -138,7 +138,7 @@ def fit(
                 "seconds": round(before + now - started, 1),
                 "loss": round(state.mean_loss, 5),
                 "lr": float(schedule.get_last_lr()[0]),
-                **{name: rate for name, rate in rates.items() if name != "lr_"},
+                **{f"lr_{name}": rate for name, rate in rates.items() if name},
                 "grad_norm": float(f"{state.mean_norm:.5g}"),
                 "samples_per_s": float(
                     f"{(step - logged_at) * config.batch_size / max(now - logged, 1e-9):.4g}"

@@ -13,6 +13,8 @@ __all__ = ["Entry", "RunLog"]
 
 Entry = dict[str, float | int]
 
+UNSEEN = ("_r5", "_r10", "_mdr", "_mnr")
+
 
 class RunLog:
     """The entries of a run, appended to ``log.jsonl``.
@@ -69,7 +71,11 @@ class RunLog:
 
 
 def _line(entry: Mapping[str, float | int]) -> str:
-    return "  ".join(f"{key} {value:.5g}" for key, value in entry.items())
+    """What one wants to see pass by; the file has the rest."""
+    shown = {
+        key: value for key, value in entry.items() if not key.startswith("lr_") and not key.endswith(UNSEEN)
+    }
+    return "  ".join(f"{key} {value:.5g}" for key, value in shown.items())
 
 
 def _read(path: Path) -> list[Entry]:

@@ -61,7 +61,7 @@ __all__ = ["TrainResult", "train"]
 BEST, RESULT, RECIPE, FAILED = "best", "result.json", "recipe.json", "videos.json"
 EVALUATION = "evaluation.json"  # beside the kept model: what it reached, at which step
 OURS = (BEST, RESULT, RECIPE, FAILED, "state.pt", "log.jsonl", "features", "tokens", "tensorboard")
-LOG_ENTRIES = 100  # about so many a run, besides the evaluations
+LOG_ENTRIES = 50  # about so many a run, besides the evaluations
 GIB = 2**30
 
 
@@ -98,6 +98,7 @@ def train(
     resume: bool = True,
     device: str | torch.device = "auto",
     workers: int | None = None,
+    checkpoint_s: float = 120.0,
     report: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainResult:
@@ -109,6 +110,7 @@ def train(
         resume: off, what ``folder`` has of an earlier run is deleted first.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; with ``torchrun``, ``auto`` is the process's own.
         workers: decoding processes; default: one a core, shared among the processes of a machine.
+        checkpoint_s: seconds between two checkpoints; what was done since the last is done again after a kill.
         report: receives lines to be read, from the first process only.
         progress: called with every step and the number of steps.
 
@@ -135,6 +137,7 @@ def train(
             model=model,
             world=world,
             workers=workers,
+            checkpoint_s=checkpoint_s,
             say=say,
             progress=progress,
         )
@@ -175,6 +178,7 @@ class _Run:
     model: RetrievalModel
     world: World
     workers: int
+    checkpoint_s: float
     say: Callable[[str], None]
     progress: Callable[[int, int], None] | None
 
@@ -495,6 +499,7 @@ class _Run:
             seed=self.recipe.seed,
             log_every=max(1, steps // LOG_ENTRIES),
             evaluate_every=every,
+            checkpoint_s=self.checkpoint_s,
         )
 
     def _identity(self, material: Material, steps: int) -> dict[str, Any]:
@@ -507,7 +512,9 @@ class _Run:
 
         def keep(entries: list[Entry]) -> None:
             *earlier, latest = moving_average(entries, key, self.recipe.select.window)
-            if not earlier or latest > max(earlier):
+            if not earlier or latest >= max(
+                earlier
+            ):  # of equals the later: it has seen more, as in CLIP4Clip
                 assert validation.last is not None
                 self._keep(int(entries[-1]["step"]), validation.last.to_dict())
 
