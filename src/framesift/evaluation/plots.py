@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import MissingExtraError
 from ..ranking import Hit
 
-__all__ = ["plot_diversity", "plot_experiment", "plot_hits"]
+__all__ = ["plot_diversity", "plot_experiment", "plot_hits", "pyplot"]
 
 INK = "#1f2933"
 ACCENT = "#d64545"
@@ -36,7 +36,8 @@ COLORS = (
 MARKERS = "osD^vP*Xdh"
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
+    """matplotlib.pyplot, drawing to files alone."""
     try:
         import matplotlib
     except ImportError:
@@ -59,7 +60,7 @@ def plot_diversity(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for number, (name, rows) in enumerate(results.items()):
         foreign = sorted(rows)
@@ -93,7 +94,7 @@ def plot_experiment(result: Mapping[str, Any], path: str | Path) -> None:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     panels = [result, *result["panels"]]
     chart, labels = result["chart"], result["x"]["values"]
     names = list(dict.fromkeys(one["name"] for panel in panels for one in panel["series"]))
@@ -170,7 +171,7 @@ def _draw_bars(
         places = [x + share * (number - (len(series) - 1) / 2) for x in range(len(labels))]
         known = [row for row in range(len(labels)) if one["values"][row] is not None]
         values = [one["values"][row] for row in known]
-        color = COLORS[names.index(one["name"]) % len(COLORS)]
+        color = "#9aa5b1" if one["reference"] else COLORS[names.index(one["name"]) % len(COLORS)]
         axes.bar([places[row] for row in known], values, share * 0.94, color=color, label=one["name"])
         if one["low"] is not None:
             below = [one["values"][row] - one["low"][row] for row in known]
@@ -220,7 +221,7 @@ def plot_hits(query: str, hits: Sequence[Hit], frames: Sequence[np.ndarray], pat
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    plt = _pyplot()
+    plt = pyplot()
     columns = max(len(pixels) for pixels in frames)
     height = 1.75 * len(hits) + 0.4
     figure = plt.figure(figsize=(0.95 * columns + 0.2, height))

@@ -14,7 +14,7 @@ from .training_cost import TrainingCost, measure_in_process
 
 __all__ = ["ENCODER_SIZES", "EncodersConfig", "measure_encoders"]
 
-GIB = 2**30
+GIB = 2.0**30
 SMALL_TEXT: dict[str, Any] = {"text_width": 256, "text_layers": 4, "text_heads": 4}
 """One text tower beside every image encoder, so that the image encoder alone makes the difference."""
 

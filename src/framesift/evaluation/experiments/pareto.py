@@ -71,7 +71,7 @@ def measure_pareto(bench: Bench, config: ParetoConfig) -> Outcome:
     by_search = pareto_best({name: (search_ms[name],) for name in points}, gains)
     by_all = pareto_best(
         {
-            name: (search_ms[name], point["encode_s"], point["kept_bytes"] + point["token_bytes"])
+            name: (search_ms[name], point["encode_s"], float(point["kept_bytes"] + point["token_bytes"]))
             for name, point in points.items()
         },
         gains,
