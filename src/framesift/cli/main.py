@@ -13,7 +13,20 @@ from typing import Any
 import typer
 
 from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning
-from . import data, demo, doctor, evaluating, experimenting, indexing, info, models, searching
+from . import (
+    data,
+    demo,
+    doctor,
+    evaluating,
+    experimenting,
+    indexing,
+    info,
+    models,
+    report,
+    reproducing,
+    searching,
+    train,
+)
 from .output import talk
 
 __all__ = ["app", "run"]
@@ -55,10 +68,13 @@ app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("index", epilog=indexing.EXAMPLES)(indexing.index)
 app.command("search", epilog=searching.EXAMPLES)(searching.search)
 app.command("evaluate", epilog=evaluating.EXAMPLES)(evaluating.evaluate)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("reproduce", epilog=reproducing.EXAMPLES)(reproducing.reproduce)
 app.command("info", epilog=info.EXAMPLES)(info.info)
 app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("experiment", epilog=experimenting.EXAMPLES)(experimenting.experiment)
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
