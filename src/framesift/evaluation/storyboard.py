@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..encoders import Encoder
 from ..features import VideoFeatures
@@ -31,6 +30,7 @@ from ..video import Frames, Uniform, available_cores, load_videos
 from .evaluate import evaluate_similarity
 from .plots import plot_diversity
 from .results import write_result
+from .significance import bootstrap_interval
 
 __all__ = [
     "bootstrap_interval",
@@ -43,19 +43,23 @@ __all__ = [
 
 MODEL = "storyboard-xpool"
 CHUNK = 32
-BOOTSTRAP_DRAWS = 2000
 
 
-def frame_numbers(video: Storyboard, num_frames: int = 12) -> np.ndarray:
-    """Numbers of the frames that uniform sampling takes from the video's file, ascending, int64."""
-    times = Uniform(num_frames=num_frames).times(0.0, video.duration_s)
+def frame_numbers(
+    video: Storyboard, num_frames: int = 12, *, start_s: float = 0.0, end_s: float | None = None
+) -> np.ndarray:
+    """Numbers of the frames that uniform sampling takes from the video's file, or from a moment of it, ascending,
+    int64."""
+    times = Uniform(num_frames=num_frames).times(start_s, video.duration_s if end_s is None else end_s)
     # The frame on display at a time; a time that is exactly a frame's start may be a hair early in floating point.
     return np.unique(np.minimum(np.floor(times * FPS + 1e-6).astype(int), video.num_frames - 1))
 
 
-def frames_of(video: Storyboard, num_frames: int = 12) -> Frames:
-    """The frames that uniform sampling takes from the video's file, rendered without the file."""
-    numbers = frame_numbers(video, num_frames)
+def frames_of(
+    video: Storyboard, num_frames: int = 12, *, start_s: float = 0.0, end_s: float | None = None
+) -> Frames:
+    """The frames that uniform sampling takes from the video's file, or a moment of it, rendered without the file."""
+    numbers = frame_numbers(video, num_frames, start_s=start_s, end_s=end_s)
     pixels = np.stack([render_frame(video, int(number)) for number in numbers])
     return Frames(pixels=pixels, times_s=numbers / FPS, path=f"storyboard:{video.seed}")
 
@@ -63,15 +67,6 @@ def frames_of(video: Storyboard, num_frames: int = 12) -> Frames:
 def encode_storyboards(encoder: Encoder, videos: Iterable[Storyboard]) -> VideoFeatures:
     """Frame embeddings of videos, rendered and encoded a few at a time."""
     return _encode(encoder, (frames_of(video) for video in videos))
-
-
-def bootstrap_interval(hits: Tensor, *, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile interval of the mean of 0/1 values over resampled queries, in percent."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randint(len(hits), (BOOTSTRAP_DRAWS, len(hits)), generator=generator)
-    means = hits.double()[rows].mean(dim=1) * 100
-    low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return low, high
 
 
 def measure_standard(count: int, folder: Path) -> dict[str, Any]:
