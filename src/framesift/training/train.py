@@ -185,6 +185,10 @@ class _Run:
     def first_stage(self, material: Material) -> tuple[int, list[Entry], Material, dict[str, str]]:
         """Contrastive training of encoder, temporal module and matcher, or of a tight reranker."""
         recipe, model, optim = self.recipe, self.model, self.recipe.optim
+        if recipe.system.endswith("zero-shot"):
+            raise ConfigError(
+                f"{recipe.system!r} is not trained: measure it with `framesift evaluate`, or choose another system"
+            )
         freeze(model, optim.freeze)
         frozen = optim.freeze == "encoder"
         if frozen and (recipe.frames.jitter or recipe.frames.augmentation != "none"):
