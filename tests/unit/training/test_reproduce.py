@@ -121,7 +121,7 @@ def test_a_second_stage_trains_its_first_one_and_finds_it_again(
         "ffn_width=8",
         "num_queries=2",
         "max_positions=40",
-        "visual_width=32",
+        "visual_width=48",
     ]
     recipe = shipped(
         "crosstvr-base-clip4clip-msrvtt-9k",
