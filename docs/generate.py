@@ -261,6 +261,136 @@ def standard_table() -> str:
     return "\n".join(lines)
 
 
+SLICES_RESULT = "storyboard-slices"
+PAIRED = ("direction", "order", "binding", "small-object", "count")
+
+
+def slices_result() -> dict[str, Any]:
+    """All systems on all slices of Storyboard, by slice."""
+    path = ROOT / "results" / f"{SLICES_RESULT}.json"
+    if not path.exists():
+        raise SystemExit(
+            f"{path} is missing: measure it with python -m framesift.evaluation.storyboard_slices --runs RUNS"
+        )
+    return result(SLICES_RESULT)
+
+
+def family_table() -> str:
+    """The compact table: every system on the slice `standard`, and its pair accuracies."""
+    slices = slices_result()["slices"]
+    for name in ("standard", *PAIRED):
+        if name not in slices:
+            raise SystemExit(f"results/{SLICES_RESULT}.json lacks the slice {name!r}; measure all of them")
+    standard = slices["standard"]
+    lines = [
+        (
+            f"All systems on one small frozen encoder, text to video, mean of up to {_most_seeds(slices)} seeds of the head: `standard` "
+            f"({standard['split']['captions']:,} × {standard['split']['videos']:,}), and how often the right one of two videos is "
+            "chosen where they differ in one thing (chance: 50 %) "
+            f"([all slices](docs/storyboard.md#results), [JSON](results/{SLICES_RESULT}.json)):"
+        ),
+        "",
+        "| system | R@1 | R@5 | MdR | " + " | ".join(f"{name}, %" for name in PAIRED) + " |",
+        "|---" * (4 + len(PAIRED)) + "|",
+    ]
+    for name, row in standard["systems"].items():
+        mean = row["mean"]
+        pairs = [_number(slices[pair]["systems"].get(name), "t2v_pair") for pair in PAIRED]
+        cells = [_spread(row, "t2v_r1"), f"{mean['t2v_r5']:.1f}", f"{mean['t2v_mdr']:.1f}", *pairs]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def slices_tables() -> str:
+    """All systems on all slices."""
+    document = slices_result()
+    slices = document["slices"]
+    names = list(dict.fromkeys(name for part in slices.values() for name in part["systems"]))
+    ranked = [name for name in slices if not name.startswith("diversity-")]
+    pairs = [name for name in ranked if name in PAIRED]
+    parts: list[str] = [
+        (
+            f"Up to {_most_seeds(slices)} seeds of the head on encoders that were trained once: mean ± standard deviation over "
+            "seeds. In brackets: 95 % interval over resampled queries. Compare down a column, not along a row. "
+            f"([JSON](../results/{SLICES_RESULT}.json), which has the other direction and the paired differences too)."
+        )
+    ]
+
+    def table(title: str, columns: dict[str, tuple[str, str]], shown: Any) -> None:
+        held = {label: slices[part]["systems"] for label, (part, _) in columns.items()}
+        rows = [
+            f"| {name} | "
+            + " | ".join(shown(held[label].get(name), key) for label, (_, key) in columns.items())
+            + " |"
+            for name in names
+        ]
+        heading = "| system | " + " | ".join(columns) + " |"
+        parts.append("\n".join([f"**{title}**", "", heading, "|---" * (1 + len(columns)) + "|", *rows]))
+
+    table("R@1, text to video, %", {name: (name, "t2v_r1") for name in ranked}, _spread)
+    if pairs:
+        for way, title in (("t2v", "of two videos, for a text"), ("v2t", "of two texts, for a video")):
+            columns = {name: (name, f"{way}_pair") for name in pairs}
+            table(f"Pair accuracy, {title}, % (chance: 50)", columns, _ranged)
+    for ending, title in (("", "videos outside of the gallery"), ("-gallery", "other videos of the gallery")):
+        found = {
+            int(name.split("-")[1]): name
+            for name in slices
+            if name.startswith("diversity-") and name.endswith("-gallery") == bool(ending)
+        }
+        if found:
+            columns = {str(number): (found[number], "t2v_mdr") for number in sorted(found)}
+            table(f"Median rank with n foreign scenes from {title}", columns, _number)
+    if "moments" in slices:
+        facts = slices["moments"]["moments"]
+        columns = {
+            f"{where}, IoU {least}": ("moments", f"moment_{where}_{least}")
+            for where in ("video", "gallery")
+            for least in facts["ceiling"]
+        }
+        table("Moments: R@1 in the right video, and in the whole gallery, %", columns, _spread)
+        most = ", ".join(f"{value:.0f} % at {least}" for least, value in facts["ceiling"].items())
+        parts.append(
+            f"The videos are cut into {facts['searched']:,} shots by colour, as an index cuts them, which allows {most} at most."
+        )
+    stages = [
+        f"| {name} | {part} | {other} | {_difference(changes['t2v_r1'])} |"
+        for part in ("standard", "small-object")
+        for name, row in slices.get(part, {}).get("systems", {}).items()
+        for other, changes in row.get("against", {}).items()
+        if name.endswith(f"over {other}")
+    ]
+    if stages:
+        head = ["**CrossTVR against its first stage**, R@1 on the same queries", ""]
+        head += ["| system | slice | first stage | difference (95 %), p |", "|---|---|---|---|"]
+        parts.append("\n".join([*head, *stages]))
+    return "\n\n".join(parts)
+
+
+def _most_seeds(slices: dict[str, Any]) -> int:
+    return max(len(row["seeds"]) for part in slices.values() for row in part["systems"].values())
+
+
+def _number(row: dict[str, Any] | None, key: str) -> str:
+    return f"{row['mean'][key]:.1f}" if row and key in row["mean"] else "–"
+
+
+def _spread(row: dict[str, Any] | None, key: str) -> str:
+    sd = row["sd"].get(key) if row else None
+    return _number(row, key) + ("" if sd is None else f" ± {sd:.1f}")
+
+
+def _ranged(row: dict[str, Any] | None, key: str) -> str:
+    if row is None or key not in row["low"]:
+        return _number(row, key)
+    return f"{_number(row, key)} ({row['low'][key]:.0f}–{row['high'][key]:.0f})"
+
+
+def _difference(held: dict[str, Any]) -> str:
+    chance = "p < 0.001" if held["p"] < 0.001 else f"p = {held['p']:.2g}"
+    return f"{held['value']:+.1f} ({held['low']:+.1f} to {held['high']:+.1f}), {chance}"
+
+
 def scenes_line() -> str:
     """Where text-conditioned pooling helps, and where not."""
     data = result("storyboard-standard")["t2v_r1_by_number_of_scenes"]
@@ -454,6 +584,7 @@ def with_blocks(page: str, blocks: dict[str, str]) -> str:
 
 def main() -> None:
     """Write the pages, or compare them."""
+    measured = (ROOT / "results" / f"{SLICES_RESULT}.json").exists()  # the package can be built before
     pages = {
         ROOT / "docs" / "cli.md": cli_page(),
         ROOT / "docs" / "models.md": models_page(),
@@ -465,7 +596,11 @@ def main() -> None:
                 "scenes": scenes_line(),
                 "speed": speed_line(),
                 "systems": measured_systems(),
+                **({"family": family_table()} if measured else {}),
             },
+        ),
+        ROOT / "docs" / "storyboard.md": with_blocks(
+            "docs/storyboard.md", {"slices": slices_tables()} if measured else {}
         ),
         ROOT / "docs" / "robustness.md": with_blocks(
             "docs/robustness.md",
