@@ -9,7 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from framesift.cli.main import app
+from framesift.errors import FramesiftError
 from framesift.hub import load
 from msrvtt_maker import write_msrvtt
 
@@ -21,6 +25,18 @@ SMALL = [
     "select.per_epoch=1",
     "optim.freeze=encoder",
 ]
+
+
+def called(*arguments: str | Path) -> Result:
+    """The verb within this process, where it is not the process that is tested."""
+    return CliRunner().invoke(app, ["reproduce", *map(str, arguments)])
+
+
+def refused(*arguments: str | Path) -> tuple[int, str, str]:
+    """Exit code, message and what was printed before, of a call that fails."""
+    done = called(*arguments)
+    assert isinstance(done.exception, FramesiftError), done.output
+    return done.exception.exit_code, str(done.exception), done.stdout
 
 
 def framesift(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -74,52 +90,66 @@ def test_a_row_is_trained_measured_and_compared(folder: Path) -> None:
     held = json.loads((place / "selected-on-val" / "seed-24" / "result.json").read_text())
     assert held["train"]["videos"] + held["evaluated_on"]["videos"] == 8
 
-    again = framesift(
-        "xpool-msrvtt-9k", "--root", "msrvtt", "--workers", "0", "--json", *changes, folder=folder
+    again = called(
+        "xpool-msrvtt-9k",
+        "--root",
+        folder / "msrvtt",
+        "--output",
+        place,
+        "--workers",
+        "0",
+        "--json",
+        *changes,
     )
-    assert again.returncode == 0, again.stderr
+    assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["columns"] == document["columns"], (
-        "finished runs are measured again, not trained"
+        "finished runs are measured, not trained again"
     )
 
 
 def test_what_is_missing_ends_with_6_and_a_list(folder: Path) -> None:
-    done = framesift("xpool-msrvtt-9k", "--root", "msrvtt", "--check", folder=folder)
-    assert done.returncode == 0, done.stderr
+    root = folder / "msrvtt"
+    done = called("xpool-msrvtt-9k", "--root", root, "--check")
+    assert done.exit_code == 0, done.output
     assert "train: 16 captions; 8 of 8 videos are there" in done.stdout
-    gone = folder / "msrvtt" / "videos" / "video9.mp4"
+    gone = root / "videos" / "video9.mp4"
     hidden = gone.rename(folder / "video9.away")
     try:
-        done = framesift("xpool-msrvtt-9k", "--root", "msrvtt", "--check", folder=folder)
-        assert done.returncode == 6
-        assert "test: 4 captions; 3 of 4 videos are there; missing: video9" in done.stdout
-        assert "--allow-missing" in done.stderr
-        done = framesift("xpool-msrvtt-9k", "--root", "msrvtt", *SMALL, folder=folder)
-        assert done.returncode == 6
-        assert "missing: video9" in done.stderr
+        code, message, printed = refused("xpool-msrvtt-9k", "--root", root, "--check")
+        assert code == 6
+        assert "test: 4 captions; 3 of 4 videos are there; missing: video9" in printed
+        assert "--allow-missing" in message
+        code, message, _ = refused("xpool-msrvtt-9k", "--root", root, "--output", folder / "none", *SMALL)
+        assert code == 6
+        assert "missing: video9" in message
     finally:
         hidden.rename(gone)
-    done = framesift("xpool-msrvtt-9k", "--root", folder / "cache", "--check", folder=folder)
-    assert done.returncode == 6
-    assert "is not a folder" in done.stdout
+    code, _, printed = refused("xpool-msrvtt-9k", "--root", folder / "nowhere", "--check")
+    assert code == 6
+    assert "is not a folder" in printed
 
 
 def test_wrong_names_and_absent_weights_are_told(folder: Path) -> None:
-    done = framesift("xpool-msrvtt-9", folder=folder)
-    assert done.returncode == 2
-    assert "did you mean 'xpool-msrvtt-9k'" in done.stderr
-    done = framesift("clip-zeroshot-msrvtt-1ka", "--root", "msrvtt", folder=folder)
-    assert done.returncode == 4
-    assert "encoder=DIR" in done.stderr
-    done = framesift("xpool-msrvtt-9k", "--seeds", "1,two", folder=folder)
-    assert done.returncode == 2
-    assert "such as 0,1,2" in done.stderr
+    code, message, _ = refused("xpool-msrvtt-9")
+    assert code == 2
+    assert "did you mean 'xpool-msrvtt-9k'" in message
+    code, message, _ = refused(
+        "clip-zeroshot-msrvtt-1ka", "--root", folder / "msrvtt", "--output", folder / "none"
+    )
+    assert code == 4
+    assert "encoder=DIR" in message
+    code, message, _ = refused("xpool-msrvtt-9k", "--seeds", "1,two")
+    assert code == 2
+    assert "such as 0,1,2" in message
 
 
-def test_the_list_names_every_row_and_what_it_needs(folder: Path) -> None:
-    done = framesift("--json", folder=folder)
-    assert done.returncode == 0, done.stderr
+def test_the_list_names_every_row_and_what_it_needs() -> None:
+    done = called("--json")
+    assert done.exit_code == 0, done.output
     listed = {entry["name"]: entry for entry in json.loads(done.stdout)}
     assert len(listed) == 49
     assert listed["crosstvr-base-msvd"]["needs"] == ["data of msvd", "ts2net-msvd", "blip2 (BLIP-2)"]
     assert listed["xpool-msvd"]["expected"][0]["t2v"]["R1"] == 47.2
+    lines = called().stdout.splitlines()
+    assert len(lines) == 50
+    assert any(line.startswith("ts2net-msvd ") and "a first stage" in line for line in lines)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ..data import Split, benchmark_named, load_split, locate
-from ..errors import DatasetError, UnknownModelError
+from ..errors import CheckpointError, DatasetError, UnknownModelError
 from ..hub import find
+from ..imports.blip2 import QFORMER_FILE
 from .published import is_zero_shot
 from .recipe import Recipe
 
 __all__ = ["Readiness", "SplitReadiness", "check_data", "check_models"]
 
+VOCABULARY = "vocab.txt"
 SHOWN = 5  # missing videos that a line names
 
 
@@ -172,6 +174,7 @@ def check_models(recipe: Recipe, *, encoder: bool = True, local_files_only: bool
 
     Raises:
         UnknownModelError: one cannot be had; the message says what to do.
+        CheckpointError: BLIP-2's Q-Former has no vocabulary beside it.
     """
     needed: list[tuple[str, str, str]] = []
     if encoder:
@@ -193,6 +196,12 @@ def check_models(recipe: Recipe, *, encoder: bool = True, local_files_only: bool
     if own and own != recipe.rerank.start_from:
         needed.append(("reranker.config.encoder", own, "name its directory by reranker.config.encoder=DIR"))
     _find_all(recipe.name, needed, local_files_only=local_files_only)
+    start = Path(recipe.rerank.start_from).expanduser()
+    own_words = recipe.reranker.config.get("word_width") is None
+    if own_words and (start / QFORMER_FILE).is_file() and not (start / VOCABULARY).is_file():
+        raise CheckpointError(
+            f"{str(start)!r} has no {VOCABULARY}: put that of bert-base-uncased there, whose words BLIP-2 reads"
+        )
 
 
 def _find_all(name: str, needed: Sequence[tuple[str, str, str]], *, local_files_only: bool) -> None:

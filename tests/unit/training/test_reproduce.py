@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from framesift.errors import DatasetError, InputError, UnknownModelError
+from framesift.errors import CheckpointError, DatasetError, InputError, UnknownModelError
 from framesift.evaluation.report.reproduction import reproduction_blocks
 from framesift.hub import save
 from framesift.training.build import build_model
@@ -212,6 +212,17 @@ def test_models_that_cannot_be_had_are_named_with_what_to_do(encoder: str) -> No
         check_models(recipe)
     with pytest.raises(UnknownModelError, match=r"reranker\.config\.encoder"):
         check_models(shipped("crosstvr-base-separate-msrvtt-9k", f"encoder={encoder}", "rerank.start_from="))
+
+
+def test_blip2_without_its_words_is_told_before_the_first_stage_is_trained(
+    encoder: str, tmp_path: Path
+) -> None:
+    (tmp_path / "qformer.safetensors").touch()
+    recipe = shipped("crosstvr-base-msrvtt-9k", f"encoder={encoder}", f"rerank.start_from={tmp_path}")
+    with pytest.raises(CheckpointError, match=r"vocab\.txt"):
+        check_models(recipe)
+    (tmp_path / "vocab.txt").touch()
+    check_models(recipe)
 
 
 def test_columns_say_how_the_paper_selected() -> None:
