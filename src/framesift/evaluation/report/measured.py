@@ -78,6 +78,7 @@ class System:
         result: name of the file.
         scores: by ``t2v_r1``, ``v2t_mdr`` and so on: direction and :class:`Metric`.
         beside: label of a normalization -> where its other queries come from, and the scores with it.
+        others: means of what is no :class:`Metric`, such as recall of moments, by the file's own keys.
     """
 
     name: str
@@ -85,6 +86,7 @@ class System:
     scores: Mapping[str, Score]
     beside: Mapping[str, tuple[str, Mapping[str, Score]]] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    others: Mapping[str, Score] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,17 @@ def _system(result: str, name: str, held: Json) -> System | None:
     if not scores and not beside:
         return None
     numbers = tuple(int(number) for seed in seeds if (number := as_number(seed.get("seed"))) is not None)
-    return System(name=name, result=result, scores=scores, beside=beside, seeds=numbers)
+    others = _others(held, known=scores)
+    return System(name=name, result=result, scores=scores, beside=beside, seeds=numbers, others=others)
+
+
+def _others(held: Json, *, known: Mapping[str, Score]) -> dict[str, Score]:
+    ends = {part: _mapping(held.get(part)) for part in ("sd", "low", "high")}
+    return {
+        key: Score(value=value, **{part: as_number(values.get(key)) for part, values in ends.items()})
+        for key, named in _mapping(held.get("mean")).items()
+        if key not in known and not _flat({key: named}) and (value := as_number(named)) is not None
+    }
 
 
 def scores_of(held: Json) -> dict[str, Score]:

@@ -77,7 +77,7 @@ def _table(
         line = [Cell(text=str(labels.get(key, key.replace("_", " "))))]
         for way, metric in metrics:
             name = f"{way}_{metric.key}"
-            cell = score_cell(scores.get(name), metric)
+            cell = score_cell(scores.get(name))
             if key != "paper" and name in paper and name in scores:
                 change = scores[name].value - paper[name].value
                 sign = "+" if change >= 0 else "−"

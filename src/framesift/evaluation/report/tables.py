@@ -20,7 +20,7 @@ HOW_BEST = (
 )
 
 
-def score_cell(score: Score | None, metric: Metric, *, best: bool = False) -> Cell:
+def score_cell(score: Score | None, *, best: bool = False) -> Cell:
     """The value, with its deviation and interval below."""
     if score is None:
         return Cell(text="–")
@@ -44,6 +44,8 @@ def group_blocks(group: Group) -> list[Block]:
             Note(text="The file names no content hash: these numbers can be compared with each other only.")
         )
     blocks.append(_group_table(group))
+    if any(system.others for system in group.systems):
+        blocks.append(Folded(title="Further measures", blocks=[_other_table(group)]))
     if group.differences:
         blocks.append(Folded(title="Paired differences", blocks=[_difference_table(group)]))
     return blocks
@@ -69,9 +71,9 @@ def _group_table(group: Group) -> Table:
         row = [Cell(text=system.name)]
         for way, metric in metrics:
             key = f"{way}_{metric.key}"
-            row.append(score_cell(system.scores.get(key), metric, best=best[key] is system))
-        for _, label, key, metric in beside:
-            row.append(score_cell(system.beside.get(label, ("", {}))[1].get(key), metric))
+            row.append(score_cell(system.scores.get(key), best=best[key] is system))
+        for _, label, key in beside:
+            row.append(score_cell(system.beside.get(label, ("", {}))[1].get(key)))
         if with_seeds:
             row.append(
                 Cell(text=str(len(system.seeds)) if system.seeds else "–", sort=float(len(system.seeds)))
@@ -103,17 +105,29 @@ def _sources(group: Group) -> dict[str, str]:
     return sources
 
 
-def _beside_columns(group: Group) -> list[tuple[Column, str, str, Metric]]:
+def _beside_columns(group: Group) -> list[tuple[Column, str, str]]:
     sources = _sources(group)
-    found: list[tuple[Column, str, str, Metric]] = []
+    found: list[tuple[Column, str, str]] = []
     for label in sources:
         for way in DIRECTION_LABELS:
             for metric in METRICS[:3]:
                 key = f"{way}_{metric.key}"
                 if any(key in system.beside.get(label, ("", {}))[1] for system in group.systems):
                     head = f"with other queries: {label}, {DIRECTION_LABELS[way]}"
-                    found.append((Column(label=metric.label, group=head), label, key, metric))
+                    found.append((Column(label=metric.label, group=head), label, key))
     return found
+
+
+def _other_table(group: Group) -> Table:
+    keys = list(dict.fromkeys(key for system in group.systems for key in system.others))
+    return Table(
+        caption=f"{group.name}: further measures",
+        columns=[Column(label="system", number=False), *(Column(label=as_words(key)) for key in keys)],
+        rows=[
+            [Cell(text=system.name), *(score_cell(system.others.get(key)) for key in keys)]
+            for system in group.systems
+        ],
+    )
 
 
 def _difference_table(group: Group) -> Table:
@@ -132,7 +146,7 @@ def _difference_table(group: Group) -> Table:
                 Cell(text=one.first),
                 Cell(text=one.second),
                 Cell(text=one.metric.replace("_", " ")),
-                score_cell(Score(value=one.value, low=one.low, high=one.high), METRICS[0]),
+                score_cell(Score(value=one.value, low=one.low, high=one.high)),
                 Cell(text="–" if one.p is None else f"{one.p:.3g}", sort=one.p),
                 Cell(text="yes" if one.significant else "no"),
             ]
@@ -167,7 +181,7 @@ def overview(title: str, groups: Sequence[Group], *, way: str = "t2v") -> list[T
             for group, first in zip(having, best, strict=True):
                 system = next((one for one in group.systems if one.name == name), None)
                 score = system.scores.get(key) if system else None
-                row.append(score_cell(score, metric, best=system is not None and system is first))
+                row.append(score_cell(score, best=system is not None and system is first))
             rows.append(row)
         chance = " Choosing blindly gives 50." if metric.key == "pair" else ""
         tables.append(

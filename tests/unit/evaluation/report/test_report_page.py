@@ -194,6 +194,13 @@ def test_means_over_seeds_and_their_deviation() -> None:
     )
 
 
+def test_measures_of_other_names_are_shown_too() -> None:
+    given = made.slices()
+    given["slices"]["direction"]["systems"]["X-Pool"]["mean"]["moment_video_0.5"] = 61.25
+    tables = Outline(render_report({"s": given})).tables
+    assert tables["direction: further measures"][1:] == [["mean-pool", "–"], ["X-Pool", "61.2"]]
+
+
 def test_a_reproduction_is_beside_the_paper(outline: Outline) -> None:
     rows = outline.tables["X-Pool on MSR-VTT 1K-A (9k)"]
     assert [row[0] for row in rows[2:]] == [
