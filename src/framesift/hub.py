@@ -9,8 +9,8 @@ A model directory of ours::
     README.md            the model card
 
 ``"encoder": {"from": NAME}`` in place of ``{"path": "encoder"}`` shares the encoder of another model (a
-bundled name, a directory or a hub id). A directory with only a ``config.json`` is a plain encoder: it gets a
-matcher that needs no training.
+bundled name, a directory or a hub id); with ``"shift_layers": [10, 11]`` beside it, as one with token shift. A
+directory with only a ``config.json`` is a plain encoder: it gets a matcher that needs no training.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from torch import Tensor
 
 from .config import from_dict, to_dict
 from .encoders import Encoder, load_encoder
+from .encoders.clip import ClipEncoder
 from .encoders.fetch import HUB_ID, fetch
+from .encoders.token_shift import TokenShiftClipEncoder
 from .encoders.weights import load_state, read_state, torch_dtype, write_state
 from .errors import CheckpointError, ConfigError, InputError, ModelError, UnknownModelError, suggest
 from .matchers import Matcher, build_matcher
@@ -68,7 +70,7 @@ class _Layout:
 
     format_version: int
     matcher: _Part
-    encoder: dict[str, str] = field(default_factory=lambda: {"path": "encoder"})
+    encoder: dict[str, Any] = field(default_factory=lambda: {"path": "encoder"})
     temporal: _Part = field(default_factory=lambda: _Part(name=Identity.name))
     reranker: _Part | None = None
     resize: str = "torch"
@@ -124,13 +126,15 @@ def save(
     directory: str | Path,
     *,
     dtype: str | torch.dtype = "fp32",
+    head_dtype: str | torch.dtype = "fp32",
     encoder_from: str | None = None,
     card: str | None = None,
 ) -> None:
     """Write a model directory that :func:`load` reads.
 
     Args:
-        dtype: type in which the encoder's weights are stored; the head is always fp32.
+        dtype: type in which the encoder's weights are stored.
+        head_dtype: the same of all others.
         encoder_from: do not write the encoder, refer to this model's instead.
         card: text of the model card, ``README.md``.
 
@@ -143,7 +147,7 @@ def save(
     layout = _Layout(
         format_version=FORMAT_VERSION,
         name=model.name,
-        encoder={"path": "encoder"} if encoder_from is None else {"from": encoder_from},
+        encoder={"path": "encoder"} if encoder_from is None else _shared(model.encoder, encoder_from),
         resize=model.encoder.preprocessing.resizer,
         temporal=_Part(name=model.temporal.name, config=to_dict(model.temporal.config)),
         matcher=_Part(name=model.matcher.name, config=to_dict(model.matcher.config)),
@@ -161,7 +165,7 @@ def save(
         raise InputError(f"cannot write {str(directory)!r}: {error.strerror or error}") from None
     if model.reranker is not None:
         model.reranker.save_files(directory / RERANKER_FOLDER)
-    write_state(_head(model), directory / HEAD_FILE)
+    write_state(_head(model), directory / HEAD_FILE, dtype=torch_dtype(head_dtype))
 
 
 def find(name: str | Path, *, revision: str | None = None, local_files_only: bool = False) -> Path:
@@ -227,17 +231,25 @@ def _load_encoder(directory: Path, layout: _Layout, *, resize: str | None, local
     match layout.encoder:
         case {"path": path, **rest} if not rest:
             return load_encoder(directory / path, device="cpu", resize=resizer)
-        case {"from": other, **rest} if not rest:
-            pass
+        case {"from": str(other), **rest} if not set(rest) - {"shift_layers"}:
+            shift_layers = rest.get("shift_layers")
         case _:
             path = str(directory / LAYOUT_FILE)
             raise CheckpointError(f"{path!r}: encoder is {layout.encoder}, expected a 'path' or a 'from'")
     try:
         source = find(other, local_files_only=local_files_only)
         shared = source / "encoder" if (source / LAYOUT_FILE).is_file() else source
-        return load_encoder(shared, device="cpu", resize=resizer)
+        encoder = load_encoder(shared, device="cpu", resize=resizer)
+        if shift_layers is not None and type(encoder) is ClipEncoder:
+            return TokenShiftClipEncoder.from_clip(encoder, shift_layers=shift_layers)
+        return encoder
     except ModelError as error:
         raise type(error)(f"the encoder of {directory.name!r} is that of {other!r}: {error}") from None
+
+
+def _shared(encoder: Encoder, source: str) -> dict[str, Any]:
+    shift = {"shift_layers": list(encoder.shift_layers)} if isinstance(encoder, TokenShiftClipEncoder) else {}
+    return {"from": source, **shift}
 
 
 def _registered(registry: Mapping[str, Any], part: _Part, kind: str) -> Any:

@@ -1,0 +1,273 @@
+"""The bundled heads: one per system, on the frozen encoder that all share, from its cached tokens.
+
+Every system gets the same videos, pairs and captions, and the loss of its paper: the symmetric contrastive loss for
+what scores all pairs of a batch, also for CLIP4Clip's tightTransf, and the matching loss with hard negatives for
+CrossTVR. The tokenizer, the text tower and the visual tower stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config import from_dict
+from ..encoders import Encoder
+from ..encoders.clip import ClipEncoder
+from ..encoders.token_shift import TokenShiftClipEncoder
+from ..errors import InputError
+from ..evaluation.storyboard import frames_of
+from ..features import TextFeatures, VideoFeatures, unit
+from ..hub import load, save
+from ..matchers import MATCHERS
+from ..metrics import t2v
+from ..model import RetrievalModel
+from ..ranking import rerank_similarity
+from ..rerankers import RERANKERS, CrossTVR, Reranker
+from ..storyboard import PAIR_KINDS, Storyboard, standard, training_pairs
+from ..temporal import TEMPORALS
+from .fit import FitConfig, fit
+from .hard_negatives import draw_matching_pairs, matching_loss
+from .losses import symmetric_contrastive
+from .recipe import Part
+from .storyboard_clips import ClipBatch, StoryboardClips
+from .storyboard_videos import NUM_FRAMES, cached_frames, storyboard_tokens
+from .text_tuning import POSITION_STD, real, told_apart
+from .token_cache import TokenCache
+
+__all__ = ["HeadRecipe", "train_head"]
+
+RERANK_DEPTH = 15  # CrossTVR, section 4.1
+CHUNK = 16  # videos encoded together
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadRecipe:
+    """Recipe of a head.
+
+    Attributes:
+        encoder: name or directory of the model whose encoder it is.
+        name: of the model that comes of it.
+        fit: ``batch_size`` counts the videos that are not of pairs.
+        pairs: pairs of every kind in a batch.
+        first_stage: of a CrossTVR: the trained model that it reranks, by name or directory.
+        start: of a CrossTVR: the model whose reranker it starts from; empty: random weights.
+        single_frames: of a CrossTVR: train on single frames and captions of them, as BLIP-2's was before.
+        spread: factor of a Q-Former's random matrices: BERT's are meant for a width of 768.
+        shift_layers: token shift in these blocks of the visual tower (TS2-Net), counted from 0.
+        clips: folder of the cached tokens, which other recipes share; with token shift, one beside it.
+    """
+
+    encoder: str
+    name: str
+    fit: FitConfig
+    pairs: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PAIR_KINDS, 4))
+    temporal: Part = field(default_factory=lambda: Part(name="identity"))
+    matcher: Part = field(default_factory=lambda: Part(name="mean_pool"))
+    reranker: Part | None = None
+    first_stage: str = ""
+    start: str = ""
+    single_frames: bool = False
+    spread: float = 1.0
+    shift_layers: tuple[int, ...] = ()
+    kind: str = "head"
+    clips: str = "runs/clips"
+    train_videos: int = 4000
+    train_pairs: int = 300
+    validation_videos: int = 200
+    validation_pairs: int = 40
+
+
+def train_head(recipe: HeadRecipe, folder: Path, *, report: Callable[[str], None]) -> None:
+    """Train; ``folder/model`` becomes a model directory that shares the encoder."""
+    model = _build(recipe)
+    clips = StoryboardClips(videos=recipe.train_videos, pairs=recipe.train_pairs)
+    shifted = "-shifted" if isinstance(model.encoder, TokenShiftClipEncoder) else ""
+    tokens = [
+        storyboard_tokens(Path(f"{recipe.clips}{shifted}") / part, model.encoder, videos, report=report)
+        for part, videos in (("videos", clips.videos), ("pairs", clips.members))
+    ]
+    run = _Run(recipe, model, clips, tokens)
+    fit(
+        run.module,
+        lambda first: clips.draw(
+            range(first, recipe.fit.steps),
+            videos=recipe.fit.batch_size,
+            pairs=recipe.pairs,
+            seed=(recipe.fit.seed + 1) * 1_000_003,
+        ),
+        run.loss,
+        config=recipe.fit,
+        folder=folder,
+        logit_scale=model.logit_scale,
+        evaluate=_Validation(recipe, model).measure,
+        report=report,
+    )
+    save(model.requires_grad_(True), folder / "model", encoder_from=recipe.encoder, head_dtype="fp16")
+
+
+def _build(recipe: HeadRecipe) -> RetrievalModel:
+    """The model with random weights, or with those it starts from, in everything but the frozen parts."""
+    torch.manual_seed(recipe.fit.seed)
+    if recipe.first_stage:
+        model = load(recipe.first_stage, device="cpu")
+    else:
+        encoder = load(recipe.encoder, device="cpu").encoder
+        if recipe.shift_layers:
+            assert isinstance(encoder, ClipEncoder)
+            encoder = TokenShiftClipEncoder.from_clip(encoder, shift_layers=recipe.shift_layers)
+        scale = encoder.logit_scale or math.log(1 / 0.07)
+        temporal, matcher = _part(TEMPORALS, recipe.temporal), _part(MATCHERS, recipe.matcher)
+        positions = getattr(temporal, "position_embedding", None)
+        if positions is not None:
+            nn.init.normal_(positions.weight, std=POSITION_STD)
+        model = RetrievalModel(encoder, temporal, matcher, logit_scale=scale, num_frames=NUM_FRAMES)
+    model.name = recipe.name
+    if recipe.reranker is not None:
+        model.reranker = _part(RERANKERS, recipe.reranker)
+        if recipe.start:
+            found = load(recipe.start, device="cpu").reranker
+            if found is None:
+                raise InputError(f"{recipe.start!r} has no reranker to start from")
+            model.reranker.load_state_dict(found.state_dict())
+        else:
+            _widen(model.reranker, recipe.spread)
+    return model
+
+
+def _part(registry: Mapping[str, Any], part: Part) -> Any:
+    cls = registry[part.name]
+    return cls.from_config(from_dict(cls.Config, part.config))
+
+
+@torch.no_grad()
+def _widen(reranker: Reranker, spread: float) -> None:
+    for module in reranker.modules():
+        if isinstance(module, nn.Linear):
+            module.weight.mul_(spread)
+    positions = getattr(reranker, "position_embedding", None)
+    if positions is not None:
+        nn.init.normal_(positions.weight, std=POSITION_STD)
+
+
+class _Run:
+    """What learns, and its loss on a batch."""
+
+    def __init__(
+        self, recipe: HeadRecipe, model: RetrievalModel, clips: StoryboardClips, tokens: list[TokenCache]
+    ) -> None:
+        self.recipe, self.model, self.clips = recipe, model, clips
+        self.tokens = [_mapped(cache) for cache in tokens]
+        self.reads_patches = model.temporal.reads_patches or isinstance(model.reranker, CrossTVR)
+        if not self.reads_patches:
+            self.frames = torch.cat([cached_frames(model.encoder, cache) for cache in tokens])
+        model.requires_grad_(False)
+        if isinstance(model.reranker, CrossTVR):
+            self.module: nn.Module = model.reranker.requires_grad_(True)
+        elif model.reranker is not None:
+            self.module = model.reranker.requires_grad_(True)
+        else:
+            heads = {"temporal": model.temporal, "matcher": model.matcher}
+            self.module = nn.ModuleDict(heads).requires_grad_(True)
+            self.module.register_parameter("logit_scale", model.logit_scale)
+            model.logit_scale.requires_grad_(True)
+
+    def loss(self, batch: ClipBatch) -> Tensor:
+        model = self.model
+        texts = [*batch.texts, *(self.clips.member_texts[row] for row in batch.members)]
+        with torch.no_grad():
+            text = model.encode_text(texts, words=isinstance(model.reranker, CrossTVR))
+            video = self._videos(batch)
+        if isinstance(model.reranker, CrossTVR):
+            return self._matching_loss(model.reranker, text, video)
+        if model.reranker is not None:
+            return self._tight_loss(model.reranker, text, video)
+        return symmetric_contrastive(model.matcher(text, model.inform(video)), model.logit_scale)
+
+    def _videos(self, batch: ClipBatch) -> VideoFeatures:
+        """Tokens of the batch; of single frames only one of each video."""
+        if not self.reads_patches:
+            return real(self.frames[[*batch.rows, *(len(self.tokens[0]) + row for row in batch.members)]])
+        patch = torch.cat([self.tokens[0][batch.rows], self.tokens[1][batch.members]])
+        if self.recipe.single_frames:
+            chosen = torch.cat([batch.frames, batch.member_frames])
+            patch = patch[torch.arange(len(patch)), chosen][:, None]
+        patch = patch.float()
+        frame = self.model.encoder.project(patch[:, :, 0])
+        mask = torch.ones(frame.shape[:2], dtype=torch.bool)
+        return VideoFeatures(frame=frame, frame_mask=mask, patch=patch)
+
+    def _tight_loss(self, reranker: Reranker, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """Every text of the batch with every video; its scores are logits already."""
+        pairs = torch.cartesian_prod(torch.arange(len(text)), torch.arange(len(video)))
+        score = reranker(text, video, pairs).view(len(text), len(video))
+        return symmetric_contrastive(score, score.new_zeros(()))
+
+    def _matching_loss(self, reranker: CrossTVR, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        with torch.no_grad():
+            if self.recipe.single_frames:
+                similarity = unit(text.sentence) @ unit(video.frame[:, 0]).T
+            else:
+                similarity = self.model.matcher(text, self.model.inform(video))
+            drawn = draw_matching_pairs(similarity * self.model.logit_scale.exp())
+        return matching_loss(reranker.logits(text, video, drawn.pairs), drawn.match)
+
+
+class _Validation:
+    """R@1 on the validation split, and how often pairs that follow those of training are told apart."""
+
+    def __init__(self, recipe: HeadRecipe, model: RetrievalModel) -> None:
+        self.model = model
+        self.single = recipe.single_frames
+        gallery = standard(recipe.validation_videos, split="val")
+        self.relevance = torch.from_numpy(gallery.relevance)
+        texts, videos = {"standard": gallery.texts}, {"standard": gallery.videos}
+        for kind in PAIR_KINDS:
+            pairs = training_pairs(kind, recipe.validation_pairs, start=recipe.train_pairs)
+            texts[kind] = [caption.text for pair in pairs for caption in pair.captions]
+            videos[kind] = tuple(video for pair in pairs for video in pair.videos)
+        self.texts = texts
+        self.videos = {part: _encode(model.encoder, own) for part, own in videos.items()}
+
+    def measure(self) -> dict[str, float]:
+        """Of the model as it stands; of one that learns on single frames, only of pairs."""
+        found: dict[str, float] = {}
+        model = self.model
+        for part, video in self.videos.items():
+            if self.single and part == "standard":
+                continue
+            text = model.encode_text(self.texts[part], words=model.reranker is not None)
+            with torch.no_grad():
+                similarity = model.similarity(text, replace(model.inform(video), patch=None))
+            before = similarity
+            if model.reranker is not None:
+                similarity = rerank_similarity(similarity, model.reranker, text, video, depth=RERANK_DEPTH)
+            if part == "standard":
+                found["r1"] = t2v(similarity, self.relevance).recall_at[1]
+                if model.reranker is not None:
+                    found["r1_first_stage"] = t2v(before, self.relevance).recall_at[1]
+            else:
+                found[part] = told_apart(similarity)
+        return found
+
+
+def _mapped(cache: TokenCache) -> Tensor:
+    patch = cache.mapped().patch
+    assert patch is not None
+    return patch
+
+
+def _encode(encoder: Encoder, videos: Sequence[Storyboard]) -> VideoFeatures:
+    """Frame embeddings and tokens of videos."""
+    parts = [
+        encoder.encode_video(
+            [frames_of(video, NUM_FRAMES) for video in videos[start : start + CHUNK]], patches=True
+        )
+        for start in range(0, len(videos), CHUNK)
+    ]
+    return VideoFeatures.cat(parts)
