@@ -182,15 +182,10 @@ def test_videos_that_cannot_be_read_are_left_out_and_listed(
 def test_what_cannot_be_trained(
     changes: dict[str, object], error: type[Exception], message: str, encoder: Path, tmp_path: Path
 ) -> None:
-    options = {"root": changes.pop("root", tmp_path)}
+    given = {"system": "X-Pool", "encoder": encoder, "root": tmp_path, **changes}
+    root, system, start = given.pop("root"), str(given.pop("system")), Path(str(given.pop("encoder")))
     with pytest.raises(error, match=message):
-        run(
-            recipe(encoder, "X-Pool", **changes)
-            if "system" not in changes
-            else recipe(encoder, str(changes.pop("system")), **changes),
-            tmp_path / "run",
-            **options,
-        )
+        run(recipe(start, system, **given), tmp_path / "run", root=root)
 
 
 def test_a_folder_of_another_recipe_is_refused_unless_restarted(encoder: Path, tmp_path: Path) -> None:
