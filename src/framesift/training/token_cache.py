@@ -111,12 +111,15 @@ class TokenCache:
         """Compute what is missing or damaged.
 
         Args:
-            report: receives one line a batch.
+            report: receives a line for every tenth of the videos, while there is something to compute.
         """
+        told = 0
         for start in range(0, len(self), self._batch_size):
-            self._complete(range(start, min(start + self._batch_size, len(self))))
-            if report is not None:
-                report(f"tokens of {min(start + self._batch_size, len(self))} of {len(self)} videos")
+            end = min(start + self._batch_size, len(self))
+            computed = self._complete(range(start, end))
+            if report is not None and computed and 10 * end // len(self) > told:
+                told = 10 * end // len(self)
+                report(f"tokens of {end:,} of {len(self):,} videos")
 
     def features(self, rows: Sequence[int]) -> VideoFeatures:
         """Tokens of some videos, computed if need be: ``patch`` float16 on the CPU, ``frame`` its first token.
@@ -141,12 +144,13 @@ class TokenCache:
         mask = torch.arange(self.shape[0]) < torch.from_numpy(num_frames.astype(np.int64))[:, None]
         return VideoFeatures(frame=patch[:, :, 0], frame_mask=mask, patch=patch)
 
-    def _complete(self, rows: Sequence[int]) -> None:
-        """Compute those of ``rows`` that are missing or damaged; every row is checked once."""
+    def _complete(self, rows: Sequence[int]) -> bool:
+        """Compute those of ``rows`` that are missing or damaged, and say whether any was; every row is checked once."""
         missing = [row for row in dict.fromkeys(rows) if not self._verified[row] and not self._intact(row)]
         if missing:
             self._write(missing, self._encode([self.videos[row] for row in missing]))
         self._verified[list(rows)] = True
+        return bool(missing)
 
     def _intact(self, row: int) -> bool:
         num_frames, checksum = self._records[row].item()
