@@ -240,11 +240,20 @@ def _load_encoder(directory: Path, layout: _Layout, *, resize: str | None, local
         source = find(other, local_files_only=local_files_only)
         shared = source / "encoder" if (source / LAYOUT_FILE).is_file() else source
         encoder = load_encoder(shared, device="cpu", resize=resizer)
-        if shift_layers is not None and type(encoder) is ClipEncoder:
-            return TokenShiftClipEncoder.from_clip(encoder, shift_layers=shift_layers)
-        return encoder
+        return encoder if shift_layers is None else _shifted(encoder, shift_layers)
     except ModelError as error:
         raise type(error)(f"the encoder of {directory.name!r} is that of {other!r}: {error}") from None
+
+
+def _shifted(encoder: Encoder, shift_layers: Any) -> Encoder:
+    """The same weights with token shift, where it is not there already."""
+    if not isinstance(shift_layers, list) or any(type(layer) is not int for layer in shift_layers):
+        raise CheckpointError(f"shift_layers is {shift_layers!r}, expected a list of blocks such as [10, 11]")
+    if isinstance(encoder, TokenShiftClipEncoder) and encoder.shift_layers == tuple(sorted(shift_layers)):
+        return encoder
+    if type(encoder) is not ClipEncoder:
+        raise CheckpointError(f"shift_layers={shift_layers}: expected a CLIP without them, found {encoder}")
+    return TokenShiftClipEncoder.from_clip(encoder, shift_layers=shift_layers)
 
 
 def _shared(encoder: Encoder, source: str) -> dict[str, Any]:

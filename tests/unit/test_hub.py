@@ -13,12 +13,14 @@ from safetensors.torch import load_file, save_file
 
 from framesift import hub
 from framesift.encoders import load_encoder
+from framesift.encoders.clip import ClipEncoder
+from framesift.encoders.token_shift import TokenShiftClipEncoder
 from framesift.errors import CheckpointError, ConfigError, UnknownModelError
 from framesift.matchers import MeanPool, SoftmaxPool, XPool
 from framesift.matchers.xpool import XPoolConfig
 from framesift.model import RetrievalModel
 from framesift.temporal import Identity
-from tiny_models import tiny_clip, tiny_siglip
+from tiny_models import tiny_clip, tiny_siglip, tiny_token_shift_clip
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,80 @@ def test_a_shared_encoder(model: RetrievalModel, tmp_path: Path, monkeypatch: py
     again = hub.load(tmp_path / "head", device="cpu")
     assert torch.equal(scores(again), scores(model))
     assert again.fingerprint() == hub.load("tiny-base", device="cpu").fingerprint()
+
+
+def test_half_precision_storage_of_the_head(model: RetrievalModel, tmp_path: Path) -> None:
+    hub.save(model, tmp_path / "half", head_dtype="fp16")
+    hub.save(model, tmp_path / "full")
+    stored = load_file(tmp_path / "half" / "head.safetensors")
+    assert {x.dtype for x in stored.values()} == {torch.float16}
+    again = hub.load(tmp_path / "half", device="cpu")
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    assert again.fingerprint() == model.fingerprint(), "the encoder is stored as it is"
+    assert not torch.equal(scores(again), scores(model)), "rounded"
+    torch.testing.assert_close(scores(again), scores(model), atol=5e-3, rtol=0)
+
+
+@pytest.fixture
+def shifted(clip: Path, tmp_path: Path) -> RetrievalModel:
+    """Saved in ``tmp_path / "shifted"``; it shares the encoder of ``clip``, with token shift."""
+    plain = load_encoder(clip, device="cpu")
+    assert type(plain) is ClipEncoder
+    encoder = TokenShiftClipEncoder.from_clip(plain, shift_layers=[1])
+    model = RetrievalModel(encoder, Identity(), MeanPool()).eval()
+    hub.save(model, tmp_path / "shifted", encoder_from=str(clip))
+    return model
+
+
+def test_a_shared_encoder_with_token_shift(shifted: RetrievalModel, clip: Path, tmp_path: Path) -> None:
+    assert not (tmp_path / "shifted" / "encoder").exists()
+    again, plain = hub.load(tmp_path / "shifted", device="cpu"), hub.load(clip, device="cpu")
+    assert isinstance(again.encoder, TokenShiftClipEncoder)
+    assert again.encoder.shift_layers == (1,)
+    seen, expected = again.encode_video(VIDEOS), shifted.encode_video(VIDEOS)
+    assert torch.equal(seen.frame, expected.frame)
+    assert not torch.allclose(seen.frame, plain.encode_video(VIDEOS).frame, atol=1e-4)
+    assert torch.equal(again.encode_text(TEXTS).sentence, plain.encode_text(TEXTS).sentence)
+    assert again.fingerprint() == shifted.fingerprint()
+    assert again.fingerprint() != plain.fingerprint()
+
+
+def test_an_encoder_that_has_the_token_shift_already(tmp_path: Path) -> None:
+    source = tiny_token_shift_clip(tmp_path / "source", shift_layers=(0, 1))
+    hub.save(hub.load(source, device="cpu"), tmp_path / "head", encoder_from=str(source))
+    again = hub.load(tmp_path / "head", device="cpu")
+    assert torch.equal(scores(again), scores(hub.load(source, device="cpu")))
+    edit(tmp_path / "head", encoder={"from": str(source), "shift_layers": [1]})
+    with pytest.raises(CheckpointError, match=r"shift_layers=\[1\]: expected a CLIP without them"):
+        hub.load(tmp_path / "head")
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (1, "shift_layers is 1, expected a list of blocks"),
+        ("01", "shift_layers is '01', expected a list of blocks"),
+        ([0.0], r"shift_layers is \[0\.0\], expected a list of blocks"),
+        ([[1]], r"shift_layers is \[\[1\]\], expected a list of blocks"),
+        ([True], r"shift_layers is \[True\], expected a list of blocks"),
+        ([1, 2], r"shift_layers=\[1, 2\]: expected blocks of the 2 of the visual tower"),
+        ([-1], r"shift_layers=\[-1\]: expected blocks of the 2 of the visual tower"),
+    ],
+)
+def test_a_wrong_token_shift_is_named(
+    shifted: RetrievalModel, clip: Path, tmp_path: Path, layers: object, message: str
+) -> None:
+    edit(tmp_path / "shifted", encoder={"from": str(clip), "shift_layers": layers})
+    with pytest.raises(CheckpointError, match=message) as caught:
+        hub.load(tmp_path / "shifted")
+    assert "'shifted' is that of" in str(caught.value)
+
+
+def test_token_shift_is_of_clip_only(shifted: RetrievalModel, tmp_path: Path) -> None:
+    other = tiny_siglip(tmp_path / "siglip")
+    edit(tmp_path / "shifted", encoder={"from": str(other), "shift_layers": [1]})
+    with pytest.raises(CheckpointError, match="expected a CLIP without them, found <SiglipEncoder"):
+        hub.load(tmp_path / "shifted")
 
 
 @pytest.mark.parametrize("maker", [tiny_clip, tiny_siglip])
