@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ..errors import InputError, suggest
 from ..storyboard import PAIR_KINDS, Caption, captions, storyboards, training_pairs
 from .storyboard_frames import STILL_PAIRS
 from .storyboard_videos import NUM_FRAMES, frame_times_s
@@ -68,7 +68,14 @@ class StoryboardClips:
         Args:
             videos: how many, each with ``captions`` captions.
             pairs: how many of each kind.
+
+        Raises:
+            InputError: there is no such kind.
         """
+        for kind in pairs:
+            if kind not in PAIR_KINDS:
+                known = ", ".join(PAIR_KINDS)
+                raise InputError(f"unknown kind of pair {kind!r}{suggest(kind, PAIR_KINDS)} (known: {known})")
         for step in steps:
             generator = torch.Generator().manual_seed(seed + step)
 
@@ -101,7 +108,7 @@ class StoryboardClips:
             )
 
 
-def _frames_of(caption: Caption, times_s: np.ndarray[Any, Any]) -> list[int]:
+def _frames_of(caption: Caption, times_s: Float[np.ndarray, " frame"]) -> list[int]:
     """Numbers of the frames that lie in the caption's moment, or of the one nearest to its middle."""
     inside = np.flatnonzero((times_s >= caption.start_s) & (times_s < caption.end_s)).tolist()
     return inside or [int(np.abs(times_s - (caption.start_s + caption.end_s) / 2).argmin())]

@@ -126,7 +126,8 @@ def tune_text(recipe: TextTuningRecipe, folder: Path, *, report: Callable[[str],
 def sentences(encoder: Encoder, texts: Sequence[str]) -> Float[Tensor, "text dim"]:
     """Sentence embeddings with gradients, in groups of like length: less padding, the same values."""
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    groups: list[list[int]] = [part.tolist() for part in np.array_split(np.array(order), TEXT_BUCKETS)]
+    buckets = np.array_split(np.array(order), min(TEXT_BUCKETS, len(texts)))
+    groups: list[list[int]] = [part.tolist() for part in buckets]
     parts = [encoder.forward_text(*encoder.tokenize([texts[row] for row in group])) for group in groups]
     return torch.cat(parts)[torch.argsort(torch.tensor(order))]
 
