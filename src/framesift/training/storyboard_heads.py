@@ -11,16 +11,18 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from ..config import from_dict
 from ..encoders import Encoder
 from ..encoders.clip import ClipEncoder
 from ..encoders.token_shift import TokenShiftClipEncoder
-from ..errors import InputError
+from ..errors import ConfigError, InputError, suggest
 from ..evaluation.storyboard import frames_of
 from ..features import TextFeatures, VideoFeatures, unit
 from ..hub import load, save
@@ -29,6 +31,7 @@ from ..metrics import t2v
 from ..model import RetrievalModel
 from ..ranking import rerank_similarity
 from ..rerankers import RERANKERS, CrossTVR, Reranker
+from ..rerankers.qformer import Layer
 from ..storyboard import PAIR_KINDS, Storyboard, standard, training_pairs
 from ..temporal import TEMPORALS
 from .fit import FitConfig, fit
@@ -44,6 +47,9 @@ __all__ = ["HeadRecipe", "train_head"]
 
 RERANK_DEPTH = 15  # CrossTVR, section 4.1
 CHUNK = 16  # videos encoded together
+VISUAL_SHARE = 0.6  # of what a query takes over from the image at first, against itself
+LEAST_LIKELY = 1e-9  # so that there are always enough to draw from
+SPREAD = 2.5  # BERT's random matrices are meant for a width of 768
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +63,12 @@ class HeadRecipe:
         pairs: pairs of every kind in a batch.
         first_stage: of a CrossTVR: the trained model that it reranks, by name or directory.
         start: of a CrossTVR: the model whose reranker it starts from; empty: random weights.
-        single_frames: of a CrossTVR: train on single frames and captions of them, as BLIP-2's was before.
-        spread: factor of a Q-Former's random matrices: BERT's are meant for a width of 768.
+        single_frames: of a CrossTVR: its Q-Former learns on single frames and captions of them, before it sees videos,
+            as BLIP-2's was.
+        loss: of a CrossTVR: ``matching``, the paper's, two classes and a hard negative each way; or ``choice``: of the
+            own video and ``negatives`` hard ones, with the first stage's logits added, as in search. In the steps
+            that a laptop has, only the second one gets anywhere.
+        negatives: see there.
         shift_layers: token shift in these blocks of the visual tower (TS2-Net), counted from 0.
         clips: folder of the cached tokens, which other recipes share; with token shift, one beside it.
     """
@@ -73,7 +83,8 @@ class HeadRecipe:
     first_stage: str = ""
     start: str = ""
     single_frames: bool = False
-    spread: float = 1.0
+    loss: Literal["matching", "choice"] = "choice"
+    negatives: int = 5
     shift_layers: tuple[int, ...] = ()
     kind: str = "head"
     clips: str = "runs/clips"
@@ -119,7 +130,8 @@ def _build(recipe: HeadRecipe) -> RetrievalModel:
     else:
         encoder = load(recipe.encoder, device="cpu").encoder
         if recipe.shift_layers:
-            assert isinstance(encoder, ClipEncoder)
+            if not isinstance(encoder, ClipEncoder):
+                raise InputError(f"shift_layers={list(recipe.shift_layers)}: {recipe.encoder!r} is no CLIP")
             encoder = TokenShiftClipEncoder.from_clip(encoder, shift_layers=recipe.shift_layers)
         scale = encoder.logit_scale or math.log(1 / 0.07)
         temporal, matcher = _part(TEMPORALS, recipe.temporal), _part(MATCHERS, recipe.matcher)
@@ -135,24 +147,58 @@ def _build(recipe: HeadRecipe) -> RetrievalModel:
             if found is None:
                 raise InputError(f"{recipe.start!r} has no reranker to start from")
             model.reranker.load_state_dict(found.state_dict())
-        else:
-            _widen(model.reranker, recipe.spread)
     return model
 
 
 def _part(registry: Mapping[str, Any], part: Part) -> Any:
+    if part.name not in registry:
+        known = ", ".join(registry)
+        raise ConfigError(f"no part {part.name!r}{suggest(part.name, registry)} (known: {known})")
     cls = registry[part.name]
     return cls.from_config(from_dict(cls.Config, part.config))
 
 
 @torch.no_grad()
-def _widen(reranker: Reranker, spread: float) -> None:
-    for module in reranker.modules():
-        if isinstance(module, nn.Linear):
-            module.weight.mul_(spread)
-    positions = getattr(reranker, "position_embedding", None)
-    if positions is not None:
-        nn.init.normal_(positions.weight, std=POSITION_STD)
+def start_in_joint_space(
+    reranker: CrossTVR, encoder: Encoder, token: Float[Tensor, "token width"], word: Float[Tensor, "word dim"]
+) -> None:
+    """Let a Q-Former begin with words and image tokens in one space, and with attention that finds like by like.
+
+    From random weights it does not leave the plateau of guessing in the steps that a laptop has: it would first have to
+    learn what the dual encoder knows. So the maps of words, and of the keys and values of image tokens, are the joint
+    space's, reduced to its main directions, and the maps between rows are identities, as X-Pool's are.
+
+    Args:
+        token, word: samples of what it will read.
+
+    Raises:
+        InputError: it has words of its own, or is wider than the joint space.
+    """
+    hidden = reranker.config.qformer.hidden
+    if reranker.word_map is None or hidden > encoder.dim:
+        raise InputError(
+            f"expected a reranker that reads the first stage's words and is at most {encoder.dim} wide"
+        )
+    joint = encoder.project(token)
+    every = torch.cat([joint / joint.norm(dim=1).mean(), word / word.norm(dim=1).mean()])
+    main = torch.linalg.eigh(every.T @ every).eigenvectors[:, -hidden:].T.contiguous()
+    width = token.shape[1]
+    visual = main @ encoder.project(torch.eye(width, device=token.device)).T
+    same = torch.eye(hidden, device=token.device)
+    reranker.word_map.weight.copy_(main)
+    encoders = [reranker.qformer.encoder, *([] if reranker.temporal is None else [reranker.temporal])]
+    layers: list[Layer] = [layer for own in encoders for layer in own.layers]  # type: ignore[misc]
+    for layer in layers:
+        layer.attention.value.weight.copy_(same)
+        layer.attention.out.weight.copy_(same)
+        if layer.cross_attention is not None:
+            layer.cross_attention.query.weight.copy_(same)
+            layer.cross_attention.key.weight.copy_(visual)
+            layer.cross_attention.value.weight.copy_(visual)
+            layer.cross_attention.out.weight.copy_(VISUAL_SHARE * same)
+        for linear in (layer.text_ffn.up, layer.text_ffn.down, layer.query_ffn.up, layer.query_ffn.down):
+            linear.weight.mul_(SPREAD)
+    reranker.match.weight.mul_(SPREAD)
 
 
 class _Run:
@@ -168,6 +214,8 @@ class _Run:
             self.frames = torch.cat([cached_frames(model.encoder, cache) for cache in tokens])
         model.requires_grad_(False)
         if isinstance(model.reranker, CrossTVR):
+            if not recipe.start:
+                self._start(model.reranker)
             self.module: nn.Module = model.reranker.requires_grad_(True)
         elif model.reranker is not None:
             self.module = model.reranker.requires_grad_(True)
@@ -177,14 +225,25 @@ class _Run:
             self.module.register_parameter("logit_scale", model.logit_scale)
             model.logit_scale.requires_grad_(True)
 
+    def _start(self, reranker: CrossTVR) -> None:
+        """With every fortieth video's tokens, and the words of as many captions."""
+        token = self.tokens[0][:: len(self.tokens[0]) // 100 or 1, ::4].float().flatten(0, 2)
+        captions = [caption.text for own in self.clips.captions[:200] for caption in own[:3]]
+        text = self.model.encoder.encode_text(captions, words=True)
+        assert text.word is not None
+        assert text.word_mask is not None
+        start_in_joint_space(reranker, self.model.encoder, token, text.word[text.word_mask])
+
     def loss(self, batch: ClipBatch) -> Tensor:
+        """Of a batch."""
         model = self.model
         texts = [*batch.texts, *(self.clips.member_texts[row] for row in batch.members)]
         with torch.no_grad():
             text = model.encode_text(texts, words=isinstance(model.reranker, CrossTVR))
             video = self._videos(batch)
         if isinstance(model.reranker, CrossTVR):
-            return self._matching_loss(model.reranker, text, video)
+            loss = self._matching_loss if self.recipe.loss == "matching" else self._choice_loss
+            return loss(model.reranker, text, video)
         if model.reranker is not None:
             return self._tight_loss(model.reranker, text, video)
         return symmetric_contrastive(model.matcher(text, model.inform(video)), model.logit_scale)
@@ -209,13 +268,35 @@ class _Run:
         return symmetric_contrastive(score, score.new_zeros(()))
 
     def _matching_loss(self, reranker: CrossTVR, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """CrossTVR's: positives, and a hard negative for every text and for every video."""
+        with torch.no_grad():
+            similarity = self.model.matcher(text, self.model.inform(video))
+            drawn = draw_matching_pairs(similarity * self.model.logit_scale.exp())
+        return matching_loss(reranker.logits(text, video, drawn.pairs), drawn.match)
+
+    def _choice_loss(self, reranker: CrossTVR, text: TextFeatures, video: VideoFeatures) -> Tensor:
+        """Every text has to tell its own video from some others, which the first stage finds likely.
+
+        The scores are added to the first stage's logits, as in search: what it knows need not be learned again. Single
+        frames have no first stage that counts; there the scores stand alone.
+        """
+        own = torch.arange(len(text))
         with torch.no_grad():
             if self.recipe.single_frames:
                 similarity = unit(text.sentence) @ unit(video.frame[:, 0]).T
             else:
                 similarity = self.model.matcher(text, self.model.inform(video))
-            drawn = draw_matching_pairs(similarity * self.model.logit_scale.exp())
-        return matching_loss(reranker.logits(text, video, drawn.pairs), drawn.match)
+            logits = similarity * self.model.logit_scale.exp()
+            likely = logits.masked_fill(own[:, None] == own, -torch.inf).softmax(dim=1)
+            others = (likely + LEAST_LIKELY * (own[:, None] != own)).multinomial(self.recipe.negatives)
+        videos = torch.cat([own[:, None], others], dim=1)
+        pairs = torch.stack([own[:, None].expand_as(videos), videos], dim=2).flatten(0, 1)
+        score = reranker.logits(text, video, pairs)
+        if self.recipe.single_frames:
+            total = score.diff(dim=1).view(videos.shape)
+        else:
+            total = reranker.fusion(score[:, 1].view(videos.shape), similarity.gather(1, videos))
+        return cross_entropy(total, torch.zeros_like(own))
 
 
 class _Validation:
