@@ -75,7 +75,7 @@ def measure(runs: Sequence[Run], options: argparse.Namespace, partial: Path) -> 
         ]
         folder = partial / gallery.name
         known = {run: Answered.read(folder, run, gallery, depths.of(run), directions) for run in asked}
-        missing = [run for run, one in known.items() if one is None]
+        missing = [] if options.summarise else [run for run, one in known.items() if one is None]
         windows = None
         if missing:
             videos, wanted = content_hash(gallery.videos), frozenset(run.fingerprint for run in missing)
@@ -157,6 +157,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--depth", type=_positive, default=RERANK_DEPTH, help="candidates that CrossTVR sees")
     parser.add_argument(
         "--tight-depth", type=_positive, help="candidates that tightTransf sees; default: the whole gallery"
+    )
+    parser.add_argument(
+        "--summarise", action="store_true", help="of what was measured before; measure nothing"
     )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=_positive, default=1, help="processor cores")
