@@ -42,8 +42,19 @@ __all__ = ["DEFAULT_MODEL", "MODELS", "find", "load", "save"]
 WEIGHTS = Path(__file__).parent / "weights"
 
 MODELS: dict[str, Path] = {
-    "storyboard-clip": WEIGHTS / "storyboard-clip",
-    "storyboard-xpool": WEIGHTS / "storyboard-xpool",
+    name: WEIGHTS / name
+    for name in (
+        "storyboard-clip",
+        "storyboard-xpool",
+        "storyboard-seqtransf",
+        "storyboard-seqlstm",
+        "storyboard-tight",
+        "storyboard-xclip",
+        "storyboard-ts2net",
+        "storyboard-crosstvr-xpool",
+        "storyboard-crosstvr-seqtransf",
+        "storyboard-crosstvr-ts2net",
+    )
 }
 """The models inside the package, by name. They know drawn shapes only."""
 

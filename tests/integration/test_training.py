@@ -397,7 +397,7 @@ def test_the_shipped_models_are_those_of_the_recipes() -> None:
     recipes = {path.read_text() for path in storyboard_recipes()}
     for folder in MODELS.values():
         assert (folder / "recipe.toml").read_text() in recipes
-        assert (folder / "log.jsonl").read_text().count("\n") > 10
+        assert (folder / "log.jsonl").read_text().count("\n") >= 5
 
 
 def test_text_conditioned_pooling_helps_where_videos_have_several_scenes() -> None:
