@@ -30,7 +30,7 @@ def report(
         help="Show what models look at, on rendered Storyboard videos; takes some seconds a model.",
     ),
     model: list[str] | None = typer.Option(
-        None, "--model", "-m", help="A model for the examples; may be repeated. Default: every bundled one."
+        None, "--model", "-m", help="A model for the examples; may be repeated. Default: three bundled ones."
     ),
     open_page: bool = typer.Option(False, "--open", help="Show the page in a browser."),
     as_json: bool = JSON_OPTION,

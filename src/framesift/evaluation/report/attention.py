@@ -15,7 +15,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ...explaining import explain
 from ...explanation import Explanation
-from ...hub import MODELS, load
+from ...hub import load
 from ...model import RetrievalModel
 from ...reranking import RerankEncoder
 from ...storyboard import FPS, Caption, Storyboard, standard
@@ -30,6 +30,9 @@ QUALITY = 82
 SEARCHED = 60  # videos of the test split among which examples are looked for
 SPECIAL_WORDS = 2  # the first and last token of a text are its borders
 
+SHOWN = ("storyboard-xpool", "storyboard-xclip", "storyboard-crosstvr-xpool")
+"""Bundled models that look at different things: frames, words and frames, patches."""
+
 
 def attention_examples(
     model_names: Sequence[str] | None = None,
@@ -38,7 +41,7 @@ def attention_examples(
     """Explain captions and rendered Storyboard videos that they are true of.
 
     Args:
-        model_names: as :func:`framesift.load` takes them; default: every bundled model.
+        model_names: as :func:`framesift.load` takes them; default: :data:`SHOWN`.
         examples: captions and videos; default: :func:`chosen_examples`.
 
     Raises:
@@ -49,7 +52,7 @@ def attention_examples(
     grids: defaultdict[tuple[int, int], list[WordGrid]] = defaultdict(list)
     blocks: list[Block] = []
     counts: list[int] = []
-    for name in MODELS if model_names is None else model_names:
+    for name in SHOWN if model_names is None else model_names:
         model = load(name, device="cpu")
         try:
             encoder = None if model.reranker is None else RerankEncoder(model, model.reranker)
