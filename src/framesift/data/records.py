@@ -51,6 +51,13 @@ class Source:
     start_s: float | None = None
     end_s: float | None = None
 
+    def __str__(self) -> str:
+        """The file, or the media fragment of it that decoding takes: ``talk.mp4#t=12.5,20.0``."""
+        if self.end_s is None:
+            return str(self.path)
+        start, end = (np.format_float_positional(second) for second in (self.start_s or 0.0, self.end_s))
+        return f"{self.path}#t={start},{end}"
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Split:

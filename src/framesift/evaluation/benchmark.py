@@ -65,11 +65,7 @@ def split_task(split: Split, located: Located, *, workers: int | None = None) ->
     videos = tuple(video for video in split.videos if video in located.sources)
 
     def clips(num_frames: int) -> Iterable[Frames | DecodeError]:
-        paths: list[str] = []
-        for video in videos:
-            source = located.sources[video]
-            moment = "" if source.end_s is None else f"#t={source.start_s or 0.0:.6f},{source.end_s:.6f}"
-            paths.append(f"{source.path}{moment}")
+        paths = [str(located.sources[video]) for video in videos]
         cores = available_cores() if workers is None else workers
         return load_videos(paths, Uniform(num_frames=num_frames), workers=cores, decoder=decode_part)
 

@@ -64,9 +64,11 @@ def frames_of(
     return Frames(pixels=pixels, times_s=numbers / FPS, path=f"storyboard:{video.seed}")
 
 
-def encode_storyboards(encoder: Encoder, videos: Iterable[Storyboard]) -> VideoFeatures:
-    """Frame embeddings of videos, rendered and encoded a few at a time."""
-    return _encode(encoder, (frames_of(video) for video in videos))
+def encode_storyboards(
+    encoder: Encoder, videos: Iterable[Storyboard], *, patches: bool = False
+) -> VideoFeatures:
+    """Frame embeddings of videos, and patch tokens where asked for, rendered and encoded a few at a time."""
+    return _encode(encoder, (frames_of(video) for video in videos), patches=patches)
 
 
 def measure_standard(count: int, folder: Path) -> dict[str, Any]:
@@ -148,11 +150,11 @@ def _matchers(trained: Matcher) -> dict[str, Matcher]:
     }
 
 
-def _encode(encoder: Encoder, clips: Iterable[Frames]) -> VideoFeatures:
+def _encode(encoder: Encoder, clips: Iterable[Frames], *, patches: bool = False) -> VideoFeatures:
     parts: list[VideoFeatures] = []
     rest = iter(clips)
     while chunk := list(islice(rest, CHUNK)):
-        parts.append(encoder.encode_video(chunk))
+        parts.append(encoder.encode_video(chunk, patches=patches))
     return VideoFeatures.cat(parts)
 
 

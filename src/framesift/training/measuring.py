@@ -72,7 +72,7 @@ def measure_model(
     """
     reranker = None if model.reranker is None else RerankEncoder(model, model.reranker)
     clips = load_videos(
-        [_place(sources[video]) for video in split.videos],
+        [str(sources[video]) for video in split.videos],
         _sampler(recipe),
         workers=available_cores() if workers is None else workers,
         decoder=decode_part,
@@ -118,12 +118,6 @@ def measure_model(
     return Measured(
         split=split, evaluation=document(done, system=name, split=split.to_dict(), notes=notes), failed=failed
     )
-
-
-def _place(source: Source) -> str:
-    if source.start_s is None or source.end_s is None:
-        return str(source.path)
-    return f"{source.path}#t={source.start_s},{source.end_s}"
 
 
 def _sampler(recipe: Recipe) -> Sampler:

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..errors import InputError, suggest
-from ..storyboard import PAIR_KINDS, Caption, captions, storyboards, training_pairs
+from ..storyboard import PAIR_KINDS, Caption, captions, standard, storyboards, training_pairs
 from .storyboard_frames import STILL_PAIRS
 from .storyboard_videos import NUM_FRAMES, frame_times_s
 
-__all__ = ["ClipBatch", "StoryboardClips"]
+__all__ = ["ClipBatch", "StoryboardClips", "ValidationGalleries"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,6 +106,28 @@ class StoryboardClips:
                 still=still,
                 member_frames=torch.randint(NUM_FRAMES, (len(members),), generator=generator),
             )
+
+
+class ValidationGalleries:
+    """The ``standard`` gallery of the validation split, and of every kind the pairs that follow those of training.
+
+    Args:
+        videos: of the gallery.
+        pairs: of each kind, from number ``first_pair`` on.
+
+    Attributes:
+        texts, videos: by gallery, ``standard`` or a kind of pair.
+        relevance: of ``standard``, bool ``[text, video]``.
+    """
+
+    def __init__(self, *, videos: int, pairs: int, first_pair: int) -> None:
+        gallery = standard(videos, split="val")
+        self.relevance = torch.from_numpy(gallery.relevance)
+        self.texts, self.videos = {"standard": gallery.texts}, {"standard": gallery.videos}
+        for kind in PAIR_KINDS:
+            own = training_pairs(kind, pairs, start=first_pair)
+            self.texts[kind] = [caption.text for pair in own for caption in pair.captions]
+            self.videos[kind] = tuple(video for pair in own for video in pair.videos)
 
 
 def _frames_of(caption: Caption, times_s: Float[np.ndarray, " frame"]) -> list[int]:

@@ -1,14 +1,14 @@
 """The bundled heads: one per system, on the frozen encoder that all share, from its cached tokens.
 
-Every system gets the same videos, pairs and captions, and the loss of its paper: the symmetric contrastive loss for
-what scores all pairs of a batch, also for CLIP4Clip's tightTransf, and the matching loss with hard negatives for
-CrossTVR. The tokenizer, the text tower and the visual tower stay as they are.
+Every system draws from the same videos, pairs and captions. What scores all pairs of a batch, CLIP4Clip's tightTransf
+too, learns by the symmetric contrastive loss of its paper; CrossTVR by the paper's matching loss, or by choosing among
+hard negatives (:class:`HeadRecipe`). The tokenizer, the text tower and the visual tower stay as they are.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from ..encoders import Encoder
 from ..encoders.clip import ClipEncoder
 from ..encoders.token_shift import TokenShiftClipEncoder
 from ..errors import ConfigError, InputError, suggest
-from ..evaluation.storyboard import frames_of
+from ..evaluation.storyboard import encode_storyboards
 from ..features import TextFeatures, VideoFeatures, unit
 from ..hub import load, save
 from ..matchers import MATCHERS
@@ -32,13 +32,13 @@ from ..model import RetrievalModel
 from ..ranking import rerank_similarity
 from ..rerankers import RERANKERS, CrossTVR, Reranker
 from ..rerankers.qformer import Layer
-from ..storyboard import PAIR_KINDS, Storyboard, standard, training_pairs
+from ..storyboard import PAIR_KINDS
 from ..temporal import TEMPORALS
 from .fit import FitConfig, fit
 from .hard_negatives import draw_matching_pairs, matching_loss
 from .losses import symmetric_contrastive
 from .recipe import Part
-from .storyboard_clips import ClipBatch, StoryboardClips
+from .storyboard_clips import ClipBatch, StoryboardClips, ValidationGalleries
 from .storyboard_videos import NUM_FRAMES, cached_frames, storyboard_tokens
 from .text_tuning import POSITION_STD, real, told_apart
 from .token_cache import TokenCache
@@ -46,7 +46,6 @@ from .token_cache import TokenCache
 __all__ = ["HeadRecipe", "train_head"]
 
 RERANK_DEPTH = 15  # CrossTVR, section 4.1
-CHUNK = 16  # videos encoded together
 VISUAL_SHARE = 0.6  # of what a query takes over from the image at first, against itself
 LEAST_LIKELY = 1e-9  # so that there are always enough to draw from
 SPREAD = 2.5  # BERT's random matrices are meant for a width of 768
@@ -305,15 +304,14 @@ class _Validation:
     def __init__(self, recipe: HeadRecipe, model: RetrievalModel) -> None:
         self.model = model
         self.single = recipe.single_frames
-        gallery = standard(recipe.validation_videos, split="val")
-        self.relevance = torch.from_numpy(gallery.relevance)
-        texts, videos = {"standard": gallery.texts}, {"standard": gallery.videos}
-        for kind in PAIR_KINDS:
-            pairs = training_pairs(kind, recipe.validation_pairs, start=recipe.train_pairs)
-            texts[kind] = [caption.text for pair in pairs for caption in pair.captions]
-            videos[kind] = tuple(video for pair in pairs for video in pair.videos)
-        self.texts = texts
-        self.videos = {part: _encode(model.encoder, own) for part, own in videos.items()}
+        galleries = ValidationGalleries(
+            videos=recipe.validation_videos, pairs=recipe.validation_pairs, first_pair=recipe.train_pairs
+        )
+        self.relevance, self.texts = galleries.relevance, galleries.texts
+        self.videos = {
+            part: encode_storyboards(model.encoder, own, patches=True)
+            for part, own in galleries.videos.items()
+        }
 
     def measure(self) -> dict[str, float]:
         """Of the model as it stands; of one that learns on single frames, only of pairs."""
@@ -341,14 +339,3 @@ def _mapped(cache: TokenCache) -> Tensor:
     patch = cache.mapped().patch
     assert patch is not None
     return patch
-
-
-def _encode(encoder: Encoder, videos: Sequence[Storyboard]) -> VideoFeatures:
-    """Frame embeddings and tokens of videos."""
-    parts = [
-        encoder.encode_video(
-            [frames_of(video, NUM_FRAMES) for video in videos[start : start + CHUNK]], patches=True
-        )
-        for start in range(0, len(videos), CHUNK)
-    ]
-    return VideoFeatures.cat(parts)

@@ -26,11 +26,10 @@ from ..matchers import MeanPool, SoftmaxPool, SoftmaxPoolConfig
 from ..metrics import t2v
 from ..model import RetrievalModel
 from ..similarity import similarity_matrix
-from ..storyboard import PAIR_KINDS, standard, training_pairs
 from ..temporal import Identity, TemporalTransformer, TemporalTransformerConfig
 from .fit import FitConfig, fit
 from .losses import symmetric_contrastive
-from .storyboard_clips import ClipBatch, StoryboardClips
+from .storyboard_clips import ClipBatch, StoryboardClips, ValidationGalleries
 from .storyboard_videos import cached_frames, storyboard_tokens
 
 __all__ = ["TextTuningRecipe", "sentences", "tune_text"]
@@ -141,14 +140,11 @@ class _Validation:
     """The ``standard`` gallery of the validation split, and pairs that follow those of training."""
 
     def __init__(self, recipe: TextTuningRecipe, encoder: Encoder) -> None:
-        gallery = standard(recipe.validation_videos, split="val")
-        self.relevance = torch.from_numpy(gallery.relevance)
-        self.texts, videos = {"standard": gallery.texts}, {"standard": gallery.videos}
-        for kind in PAIR_KINDS:
-            pairs = training_pairs(kind, recipe.validation_pairs, start=recipe.train_pairs)
-            self.texts[kind] = [caption.text for pair in pairs for caption in pair.captions]
-            videos[kind] = tuple(video for pair in pairs for video in pair.videos)
-        self.videos = {part: encode_storyboards(encoder, own) for part, own in videos.items()}
+        galleries = ValidationGalleries(
+            videos=recipe.validation_videos, pairs=recipe.validation_pairs, first_pair=recipe.train_pairs
+        )
+        self.relevance, self.texts = galleries.relevance, galleries.texts
+        self.videos = {part: encode_storyboards(encoder, own) for part, own in galleries.videos.items()}
 
     def measure(self, encoder: Encoder, temporal: TemporalTransformer) -> dict[str, float]:
         """R@1 of mean and softmax pooling and behind the temporal transformer; how often pairs are told apart."""

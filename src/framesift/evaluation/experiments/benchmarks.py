@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ...data import OWN_SUFFIXES, Source, Split, load_split, locate, read_own
+from ...data import OWN_SUFFIXES, Split, load_split, locate, read_own
 from ...errors import DecodeError, InputError, suggest
 from ...storyboard import SLICES, Slice, content_hash
 from ...video import Frames, Uniform, available_cores, load_videos
@@ -85,7 +85,7 @@ def _of_split(split: Split, root: Path | None, videos: int) -> Benchmark:
             split.subset(range(videos)),
             notes=(*split.notes, f"the first {videos:,} of {len(split.videos):,} videos"),
         )
-    paths = {video: _part(source) for video, source in located.sources.items()}
+    paths = {video: str(source) for video, source in located.sources.items()}
     tried = zip(split.videos, _decoded([paths[video] for video in split.videos], 1), strict=True)
     split = split.without([video for video, frames in tried if isinstance(frames, DecodeError)])
 
@@ -106,10 +106,3 @@ def _of_split(split: Split, root: Path | None, videos: int) -> Benchmark:
 def _decoded(paths: list[str], num_frames: int) -> Generator[Frames | DecodeError]:
     sampler = Uniform(num_frames=num_frames)
     return load_videos(paths, sampler, workers=available_cores(), decoder=decode_part)
-
-
-def _part(source: Source) -> str:
-    """A file, or the moment of it that is ranked."""
-    if source.start_s is None or source.end_s is None:
-        return str(source.path)
-    return f"{source.path}#t={source.start_s},{source.end_s}"
