@@ -1,0 +1,1 @@
+"""The Model Context Protocol server: search, describe and fetch-frame tools for agents."""
