@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ..errors import DatasetError, InputError, suggest
 from .activitynet import read_activitynet
 from .annotations import Annotations
-from .didemo import read_didemo
+from .didemo import WINDOW_S, read_didemo
 from .files import AnnotationFiles
 from .holdout import HOLDOUT, hold_out
 from .lsmdc import read_lsmdc
@@ -52,6 +52,7 @@ class Benchmark:
         expected: published counts by split.
         num_words: most tokens of a text in the papers' settings.
         num_frames: frames of a video there.
+        window_s: start and end of the part of every video that the papers see; None: all of it.
         get_it: where annotations and videos come from.
     """
 
@@ -64,6 +65,7 @@ class Benchmark:
     expected: Mapping[str, Counts] = field(default_factory=dict[str, Counts])
     num_words: int = 32
     num_frames: int = 12
+    window_s: tuple[float, float] | None = None
     get_it: str
 
     @property
@@ -146,6 +148,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         expected=_counts(train=(8_395, 8_395), val=(1_065, 1_065), test=(1_004, 1_004)),
         num_words=64,
         num_frames=64,
+        window_s=WINDOW_S,
         get_it="the json files are in the repository LisaAnne/LocalizingMoments, which says how to get the videos",
     ),
     "activitynet": Benchmark(
@@ -249,6 +252,8 @@ def _read(name: str, benchmark: Benchmark, split: str, root: str | Path) -> Spli
         ):
             if want is not None and want != got:
                 notes.append(f"{got:,} {what} where {want:,} were published")
+    if benchmark.window_s is not None:
+        notes.append("of every video, {:g} to {:g} s are seen, as published".format(*benchmark.window_s))
     return Split(
         benchmark=name,
         split=split,
@@ -256,4 +261,5 @@ def _read(name: str, benchmark: Benchmark, split: str, root: str | Path) -> Spli
         videos=read.videos,
         captions=read.captions,
         notes=tuple(notes),
+        window_s=benchmark.window_s,
     )

@@ -9,6 +9,8 @@ name without its extension, since files were converted by many. Three forms are 
 - ``pe2lr_{split}.jsonl``: one video a line, with ``clip_id`` and a list ``text``.
 
 The three differ by some videos; what was read is in the notes.
+
+Videos that are longer than the half minute which was annotated are seen up to :data:`WINDOW_S` only.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from ..errors import DatasetError
 from .annotations import Annotations, every_caption, one_paragraph, only_text
 from .files import AnnotationFiles, csv_rows, jsonl_rows, read_ids, read_json
 
-__all__ = ["read_didemo", "stem"]
+__all__ = ["WINDOW_S", "read_didemo", "stem"]
+
+WINDOW_S = (0.0, 31.0)
+"""The part of every video that is seen, whatever its length: CLIP4Clip's loader of DiDeMo, which the field follows.
+
+The annotators saw six pieces of five seconds. A frame a second within it is 31 frames; the released loader also takes
+the one at 31 s.
+"""
 
 EXTENSIONS = frozenset(
     [".3g2", ".3gp", ".avi", ".m2ts", ".m4v", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".wmv", ".webm"]

@@ -91,6 +91,7 @@ def locate(split: Split | Sequence[Split], root: str | Path | None = None) -> Lo
     Where the data names its files (one's own data), those are looked for. Otherwise ``root`` is walked once, with all
     folders in it, and files are matched by their name without extension; ActivityNet's ids also without their ``v_``.
     Of several files for an id, one below ``root/videos`` comes first, then mp4, avi, webm, then the shortest path.
+    A benchmark that looks at a part of every video alone (:attr:`.Split.window_s`) has it as the moment of each source.
 
     Raises:
         DatasetError: ``root`` is needed and is not a folder.
@@ -106,8 +107,10 @@ def locate(split: Split | Sequence[Split], root: str | Path | None = None) -> Lo
         if root is None or not Path(root).is_dir():
             raise DatasetError(f"{str(root)!r} is not a folder; name the one that holds the videos")
         folder = Path(root)
+        windows = {video: one.window_s for one in splits for video in one.videos}
         for video, paths in _walk(folder, searched).items():
-            found[video] = Source(path=paths[0])
+            start_s, end_s = windows[video] or (None, None)
+            found[video] = Source(path=paths[0], start_s=start_s, end_s=end_s)
             if len(paths) > 1:
                 doubles[video] = tuple(paths)
     return Located(

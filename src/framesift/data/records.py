@@ -71,6 +71,8 @@ class Split:
         captions: in the order of the queries.
         notes: what a report must say of the data: files with fewer videos than the paper has, skipped lines.
         sources: the file of every video, where the data itself names it (one's own data); no part of the hash.
+        window_s: start and end of the part of every video that is seen, which :func:`.locate` puts into its sources; a
+            shorter video is seen to its end. None: the whole video. No part of the hash.
 
     Raises:
         DatasetError: no video, no caption, an id twice, an empty caption, a caption of an unknown video, or, except for
@@ -84,6 +86,7 @@ class Split:
     captions: tuple[Caption, ...]
     notes: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict[str, Source], repr=False)
+    window_s: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         name = f"{self.benchmark} {self.split}"
