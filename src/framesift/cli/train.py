@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ..errors import InputError, suggest
+from ..errors import InputError
 from .indexing import NO_SPINNING
 from .output import JSON_OPTION, ProgressLine, emit_json, talk
 
@@ -25,7 +25,6 @@ columns video and caption (and start, end, split, if you like). `framesift train
 DATA --output runs/xpool optim.batch_size=64` trains a published recipe, with one setting changed. The same command
 goes on after an interruption. `torchrun --nproc-per-node 4 -m framesift train ...` uses four GPUs."""
 
-OWN_SUFFIXES = (".csv", ".tsv", ".jsonl")
 OWN_ENCODER = "storyboard-clip"
 
 
@@ -113,6 +112,8 @@ def _talk_over(text: str) -> None:
 
 def _recipe(what: str, encoder: str | None, changes: list[str]) -> Recipe:
     from ..config import apply_overrides, from_dict
+    from ..data import OWN_SUFFIXES
+    from ..training.published import find_recipe
     from ..training.recipe import Recipe, read_recipe
 
     overrides = [*([f"encoder={_quoted(encoder)}"] if encoder else []), *changes]
@@ -120,7 +121,10 @@ def _recipe(what: str, encoder: str | None, changes: list[str]) -> Recipe:
         if not os.path.isfile(os.path.expanduser(what)):
             raise InputError(f"no file {what!r}")
         return from_dict(Recipe, apply_overrides(_own_defaults(what), overrides))
-    path = _named(what) if not what.endswith(".toml") else Path(what)
+    try:
+        path = find_recipe(what)
+    except InputError as error:
+        raise InputError(f"{error}; a file of captions ends with {', '.join(OWN_SUFFIXES)}") from None
     return read_recipe(path, overrides=overrides)
 
 
@@ -134,17 +138,6 @@ def _own_defaults(path: str) -> dict[str, object]:
         "mask_own": True,
         "optim": {"freeze": "encoder", "lr_head": 1e-4, "epochs": 30, "decay": "matrices"},
     }
-
-
-def _named(name: str) -> Path:
-    folder = Path(__file__).resolve().parent.parent / "recipes"
-    names = sorted(path.stem for path in folder.glob("*.toml"))
-    if name not in names:
-        raise InputError(
-            f"no recipe {name!r}{suggest(name, names)} (a .toml file, a file of captions that ends with .csv, .tsv or"
-            f" .jsonl, or one of the package's {len(names)} recipes)"
-        )
-    return folder / f"{name}.toml"
 
 
 def _quoted(text: str) -> str:

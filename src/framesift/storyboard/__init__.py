@@ -12,6 +12,7 @@ from .pairs import (
     count_pairs,
     direction_pairs,
     order_pairs,
+    pair_choices,
     small_object_pairs,
     training_pairs,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "moments",
     "multi_caption",
     "order_pairs",
+    "pair_choices",
     "paragraph",
     "paragraphs",
     "recall_at_iou",

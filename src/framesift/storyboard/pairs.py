@@ -83,13 +83,7 @@ class PairedSlice(Slice):
     """A gallery of pairs: texts 2i and 2i + 1 and videos 2i and 2i + 1 are pair i, text 2i is of video 2i."""
 
     def choices(self, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whether each choice inside a pair is right: 1, 0, or 0.5 for a tie.
-
-        Args:
-            similarity: ``[text, video]``, higher is better.
-
-        Returns:
-            Of the two videos for a text, float64 ``[text]``; of the two texts for a video, float64 ``[video]``.
+        """:func:`pair_choices` on this slice.
 
         Raises:
             ShapeError: the matrix is not of this slice.
@@ -99,9 +93,7 @@ class PairedSlice(Slice):
             raise ShapeError(
                 f"similarity of slice {self.name!r}", expected=self.relevance.shape, got=similarity.shape
             )
-        rows = np.arange(len(similarity))
-        own = similarity[rows, rows]
-        return _better(own, similarity[rows, rows ^ 1]), _better(own, similarity[rows ^ 1, rows])
+        return pair_choices(similarity)
 
     def accuracy(self, similarity: np.ndarray) -> PairAccuracy:
         """How often the right one of two has the higher similarity (see :meth:`choices`)."""
@@ -276,6 +268,20 @@ def _paired_slice(kind: str, count: int, start: int) -> PairedSlice:
         owners=tuple(range(len(videos))),
         relevance=relevance(captions, videos),
     )
+
+
+def pair_choices(similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each choice inside a pair is right: 1, 0, or 0.5 for a tie.
+
+    Args:
+        similarity: ``[text, video]``, higher is better; rows and columns 2i and 2i + 1 are pair i.
+
+    Returns:
+        Of the two videos for a text, float64 ``[text]``; of the two texts for a video, float64 ``[video]``.
+    """
+    rows = np.arange(len(similarity))
+    own = similarity[rows, rows]
+    return _better(own, similarity[rows, rows ^ 1]), _better(own, similarity[rows ^ 1, rows])
 
 
 def _better(own: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -46,8 +46,8 @@ def find_recipe(name: str | Path) -> Path:
         return Path(name)
     names = recipe_names()
     raise InputError(
-        f"no recipe {str(name)!r}{suggest(str(name), names)} (give the path of a TOML file, or a name that"
-        " `framesift reproduce` lists)"
+        f"no recipe {str(name)!r}{suggest(Path(name).stem, names)} (give the path of a TOML file, or the name of one of"
+        f" the package's {len(names)} recipes)"
     )
 
 

@@ -26,6 +26,7 @@ from ..matchers import MeanPool, SoftmaxPool, SoftmaxPoolConfig
 from ..metrics import t2v
 from ..model import RetrievalModel
 from ..similarity import similarity_matrix
+from ..storyboard import pair_choices
 from ..temporal import Identity, TemporalTransformer, TemporalTransformerConfig
 from .fit import FitConfig, fit
 from .losses import symmetric_contrastive
@@ -170,9 +171,8 @@ class _Validation:
 
 def told_apart(similarity: Float[Tensor, "text video"]) -> float:
     """How often a text of a pair (rows 2i and 2i + 1) prefers its own video, in percent; a tie counts as half."""
-    row = torch.arange(len(similarity))
-    own, other = similarity[row, row], similarity[row, row ^ 1]
-    return 100 * float(((own > other).double() + 0.5 * (own == other).double()).mean())
+    of_videos, _ = pair_choices(similarity.detach().cpu().numpy())
+    return 100 * float(of_videos.mean())
 
 
 def _choice(logits: Float[Tensor, "text video"]) -> Tensor:

@@ -201,6 +201,8 @@ def test_names_and_paths_find_recipes(tmp_path: Path) -> None:
     assert find_recipe(own) == own
     with pytest.raises(InputError, match="did you mean 'xpool-msvd'"):
         find_recipe("xpool-msdv")
+    with pytest.raises(InputError, match="did you mean 'xpool-msvd'"):
+        find_recipe(tmp_path / "xpool-msdv.toml")
     assert (REPO / "recipes" / "xpool-msvd.toml").read_text() == own.read_text(), (
         "recipes/ is the same folder"
     )
