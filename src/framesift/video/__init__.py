@@ -8,7 +8,7 @@ from __future__ import annotations
 from .container import decoders
 from .decode import Transform, count_frames, decode, decode_all, decode_indices, iter_decode, probe
 from .frames import Frames, VideoInfo
-from .loader import available_cores, load_videos
+from .loader import available_cores, load_videos, read_each
 from .moments import Moment, cut, shots, whole
 from .sampling import (
     Rate,
@@ -18,12 +18,16 @@ from .sampling import (
     clip4clip_slice,
     xpool_uniform_indices,
 )
+from .subtitles import Cue, Track, find_sidecars, read_sidecar
+from .text_streams import read_text_streams
 
 __all__ = [
+    "Cue",
     "Frames",
     "Moment",
     "Rate",
     "Sampler",
+    "Track",
     "Transform",
     "Uniform",
     "VideoInfo",
@@ -36,9 +40,13 @@ __all__ = [
     "decode_all",
     "decode_indices",
     "decoders",
+    "find_sidecars",
     "iter_decode",
     "load_videos",
     "probe",
+    "read_each",
+    "read_sidecar",
+    "read_text_streams",
     "shots",
     "whole",
     "xpool_uniform_indices",

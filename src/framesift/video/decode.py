@@ -260,6 +260,7 @@ def _info(picked: _Picked, shape: tuple[int, ...]) -> VideoInfo:
         num_streams=video.num_streams,
         size_bytes=video.size_bytes,
         mtime=video.mtime,
+        num_subtitle_streams=len(video.container.streams.subtitles),
     )
 
 

@@ -34,6 +34,7 @@ class VideoInfo:
     num_streams: int  # video streams, without cover pictures
     size_bytes: int
     mtime: float
+    num_subtitle_streams: int | None = None  # of text or pictures; None where nobody looked
 
 
 @dataclass(frozen=True, repr=False, eq=False)

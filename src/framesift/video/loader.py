@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -27,9 +27,9 @@ from ..errors import DecodeError, InputError
 from .container import path_text
 from .decode import Transform, decode
 from .frames import Frames
-from .sampling import Sampler
+from .sampling import Sampler, Uniform
 
-__all__ = ["available_cores", "load_videos"]
+__all__ = ["available_cores", "load_videos", "read_each"]
 
 _START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there is a worker for each core already
@@ -40,6 +40,7 @@ MEMORY_BYTES = 2**30
 of them), what a forged header asks for does not."""
 
 Decoder = Callable[..., Frames]
+T = TypeVar("T")
 _Work = tuple[Decoder, Sampler, Transform | None, int]
 
 
@@ -90,6 +91,40 @@ def load_videos(
         ahead=max(ahead, _AHEAD * workers),
         ahead_bytes=ahead_bytes,
     )
+
+
+class _ReadOnly:
+    """Something else than decoding, in a decoder's place."""
+
+    def __init__(self, read: Callable[[str], Any]) -> None:
+        self._read = read
+
+    def __call__(self, path: str, sampler: Sampler, *, transform: Transform | None = None) -> Any:
+        return self._read(path)
+
+
+def read_each(
+    paths: Iterable[str | os.PathLike[str]],
+    read: Callable[[str], T],
+    *,
+    workers: int = 1,
+    timeout_s: float = 300.0,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Generator[T | DecodeError]:
+    """What ``read`` returns for each file, in order, with the protection that :func:`load_videos` gives to decoding.
+
+    ``read`` and what it returns must be picklable, and it raises DecodeError for a file that it cannot read.
+    """
+    decoder = cast("Decoder", _ReadOnly(read))
+    results = load_videos(
+        paths,
+        Uniform(num_frames=1),  # not used
+        workers=workers,
+        timeout_s=timeout_s,
+        memory_bytes=memory_bytes,
+        decoder=decoder,
+    )
+    return cast("Generator[T | DecodeError]", results)
 
 
 def _attempt(
@@ -243,7 +278,10 @@ def _receive(connection: Connection) -> Frames | DecodeError:
     reply: Any = connection.recv()
     if isinstance(reply, DecodeError):
         return reply
-    shape, times_s, path, info = reply
+    kind, *values = reply
+    if kind == "value":
+        return values[0]
+    shape, times_s, path, info = values
     with socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         _, (memory, *_), _, _ = socket.recv_fds(channel, 1, 1)
     try:

@@ -1,8 +1,9 @@
 """The other end of loader.py: ``python -m framesift.video.worker FD`` decodes what the socket FD asks for.
 
 The protocol, in pickles over a private socket: decoder, sampler, transform and memory limit come once and are
-answered with None or the reason why they cannot be had; then every path is answered with a DecodeError, or
-with ``(shape, times_s, path, info)`` followed by a descriptor of the memory that holds the pixels.
+answered with None or the reason why they cannot be had; then every path is answered with a DecodeError, with
+``("pixels", shape, times_s, path, info)`` followed by a descriptor of the memory that holds the pixels, or, where
+the decoder returned something else than frames, with ``("value", it)``.
 """
 
 from __future__ import annotations
@@ -44,7 +45,11 @@ def main(descriptor: int) -> None:
     while True:
         path = paths.get()
         try:
-            _send(connection, decoder(path, sampler, transform=transform))
+            result = decoder(path, sampler, transform=transform)
+            if isinstance(result, Frames):
+                _send(connection, result)
+            else:
+                connection.send(("value", result))
         except DecodeError as error:
             connection.send(error)
         except MemoryError:
@@ -62,7 +67,7 @@ def _send(connection: Connection, frames: Frames) -> None:
         os.truncate(memory, frames.pixels.size)
         with mmap.mmap(memory, frames.pixels.size) as shared:
             shared.write(np.ascontiguousarray(frames.pixels).data.cast("B"))
-        connection.send((frames.pixels.shape, frames.times_s, frames.path, frames.info))
+        connection.send(("pixels", frames.pixels.shape, frames.times_s, frames.path, frames.info))
         with socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as channel:
             socket.send_fds(channel, [b"\0"], [memory])
     finally:
