@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import DecodeError
 from .frames import Frames
 
-__all__ = ["main"]
+__all__ = ["limit_memory", "main"]
 
 
 def main(descriptor: int) -> None:
@@ -36,7 +36,7 @@ def main(descriptor: int) -> None:
     except Exception as error:  # unpickling may raise anything that an import raises
         connection.send(f"{type(error).__name__}: {error}")
         return
-    _limit_memory(memory_bytes)
+    limit_memory(memory_bytes)
     with open(os.devnull, "w") as nowhere:  # what libraries print when a file breaks them is no line of ours
         os.dup2(nowhere.fileno(), sys.stderr.fileno())
     connection.send(None)
@@ -83,7 +83,7 @@ def _listen(connection: Connection, paths: queue.SimpleQueue[str]) -> None:
         os._exit(0)
 
 
-def _limit_memory(more_bytes: int) -> None:
+def limit_memory(more_bytes: int) -> None:
     """Let this process allocate so much more than it has now; shared memory does not count."""
     status = Path("/proc/self/status").read_text().splitlines()
     in_use = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmData:"))
