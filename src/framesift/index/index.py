@@ -223,6 +223,15 @@ class Index:
                 ) from error
         return self._model
 
+    @property
+    def version(self) -> tuple[int, int, int]:
+        """Another value after every change, by whatever process; cheap, for what is kept in memory of an index."""
+        return self._opened().version()
+
+    def gallery(self) -> LanceGallery:
+        """The moments as committed last. Threads may share it; it stays as it is while the index changes."""
+        return self._current()
+
     def videos(self) -> list[VideoRecord]:
         """All files the index knows, failed ones included, sorted by path."""
         return self._opened().records()
