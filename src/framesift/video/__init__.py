@@ -18,7 +18,7 @@ from .sampling import (
     clip4clip_slice,
     xpool_uniform_indices,
 )
-from .subtitles import Cue, Track, find_sidecars, read_sidecar
+from .subtitles import Cue, Track, match_sidecars, read_sidecar
 from .text_streams import read_text_streams
 
 __all__ = [
@@ -40,9 +40,9 @@ __all__ = [
     "decode_all",
     "decode_indices",
     "decoders",
-    "find_sidecars",
     "iter_decode",
     "load_videos",
+    "match_sidecars",
     "probe",
     "read_each",
     "read_sidecar",

@@ -23,7 +23,7 @@ __all__ = [
     "SIDECAR_SUFFIXES",
     "Cue",
     "Track",
-    "find_sidecars",
+    "match_sidecars",
     "parse_subtitles",
     "plain_text",
     "read_sidecar",
@@ -36,6 +36,7 @@ MAX_BYTES = 16 * 2**20  # ten hours of automatic captions with a time for every 
 MAX_CUES = 200_000  # of a track: a day of cues of half a second
 MAX_CUE_CHARS = 4000  # with its tags; a screen shows about a hundred
 MAX_FILES = 64  # beside one video
+MAX_NAME_PARTS = 4  # name, language and two kinds
 
 _TIME = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{1,2})(?:[.,](\d{1,9}))?"
 _TIMING = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?$")
@@ -43,8 +44,8 @@ _NUMBER = re.compile(r"^\s*\d{1,9}\s*$")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<[\d:.]+>")  # <i>, <v Anna>, <00:01.500>; "a < b" is text
 _OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # SubStation's {\an8}, which SubRip files use, too
 _DRAWING = re.compile(r"\{\\[^{}]*p[1-9][^{}]*\}[^{}]*")  # vector graphics, until the next override
-_LANGUAGE = re.compile(r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}$")
 _KINDS = frozenset({"forced", "sdh", "cc", "hi", "default", "full", "signs", "orig", "auto"})
+_LANGUAGE = re.compile(rf"^(?:[a-z]{{2,3}}(?:[-_][a-z0-9]{{2,8}}){{0,3}}|{'|'.join(_KINDS)})$", re.IGNORECASE)
 _SAME_S = 0.2  # cues this close to one another follow one another without a pause
 
 # Byte order marks, the longer ones first: UTF-32's begins with UTF-16's.
@@ -85,43 +86,37 @@ class Track:
     problem: str | None = None
 
 
-def find_sidecars(
-    video: str, names: Iterable[str], *, videos: Iterable[str] = ()
-) -> list[tuple[str, str | None]]:
-    """Which of the names in a video's folder are its subtitles, each with its language, sorted.
+def match_sidecars(names: Iterable[str], videos: Iterable[str]) -> dict[str, list[tuple[str, str | None]]]:
+    """Which names of a folder are subtitles of which of its videos, each with its language, sorted.
 
-    ``film.srt``, ``film.en.vtt``, ``film.pt-BR.forced.srt`` and ``film.mp4.srt`` belong to ``film.mp4``.
+    ``film.srt``, ``film.en.vtt``, ``film.pt-BR.forced.srt`` and ``film.mp4.srt`` belong to ``film.mp4``. A file that
+    fits several videos belongs to the one with the longest name: ``film.raw.srt`` to ``film.raw.mp4``.
 
     Args:
-        video: the video's file name, without folder.
         names: all names in the folder.
-        videos: names of other videos there. A file that fits several belongs to the one with the longest name:
-            ``film.raw.srt`` to ``film.raw.mp4``.
+        videos: file names of the videos in it.
     """
-    stem = os.path.splitext(video)[0]
-    rivals = [
-        name for other in videos if other != video and len(name := os.path.splitext(other)[0]) > len(stem)
-    ]
-    found: list[tuple[str, str | None]] = []
-    for name in names:
-        base, suffix = os.path.splitext(name)
+    owners: dict[str, list[str]] = {}
+    for video in videos:
+        for stem in {video, os.path.splitext(video)[0]}:
+            owners.setdefault(stem, []).append(video)
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for name in sorted(names):
+        stem, suffix = os.path.splitext(name)
         if suffix.lower() not in SIDECAR_SUFFIXES:
             continue
-        if not any(base == rival or base.startswith(rival + ".") for rival in rivals):
-            whole = base == video or base.startswith(video + ".")
-            rest = _rest(base, video) if whole else _rest(base, stem)
-            if rest is not None and all(_LANGUAGE.match(part) or part.lower() in _KINDS for part in rest):
-                languages = [part for part in rest if part.lower() not in _KINDS]
-                if len(languages) <= 1:
-                    found.append((name, languages[0].replace("_", "-") if languages else None))
-    return sorted(found, key=lambda pair: pair[0])[:MAX_FILES]
-
-
-def _rest(base: str, stem: str) -> list[str] | None:
-    """What stands between the video's name and the suffix, split at dots; None where the name is another one."""
-    if base == stem:
-        return []
-    return base[len(stem) + 1 :].split(".") if base.startswith(stem + ".") else None
+        language: str | None = None
+        for _ in range(MAX_NAME_PARTS):
+            if stem in owners:
+                for video in owners[stem]:
+                    found.setdefault(video, []).append((name, language))
+                break
+            stem, dot, part = stem.rpartition(".")
+            if not dot or not _LANGUAGE.match(part):
+                break
+            if part.lower() not in _KINDS:
+                language = part.replace("_", "-")
+    return {video: pairs[:MAX_FILES] for video, pairs in found.items()}
 
 
 def read_sidecar(path: str | os.PathLike[str], *, language: str | None = None) -> Track:
