@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
 from av.sidedata.sidedata import Type as SideDataType
-from av.stream import Discard, Disposition
+from av.stream import Discard, Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -241,8 +241,12 @@ class VideoFile:
 
     def packets(self) -> Iterator[Packet]:
         """Packets of the stream from where the file stands, in decoding order; a read error ends them."""
+        return self.packets_of([self.stream])
+
+    def packets_of(self, streams: Sequence[Stream]) -> Iterator[Packet]:
+        """Packets of these streams, as ``packets``; others than the chosen are discarded unless told otherwise."""
         try:
-            for packet in self.container.demux(self.stream):
+            for packet in self.container.demux(*streams):
                 if packet.size:  # an empty packet is PyAV's mark of the end
                     yield packet
         except (FFmpegError, OSError, EOFError, ValueError, IndexError) as error:

@@ -150,6 +150,14 @@ class GopReader:
                 return packet.pts if packet.is_keyframe and not packet.is_discard else None
         return None
 
+    def keyframe_before(self, tick: int) -> int:
+        """When the last keyframe at or before ``tick`` is shown, which was decoded to see that it is one."""
+        self._enter(max(tick, self.first))
+        keyframe = _pts(self._window[0])
+        if keyframe >= self.first:  # one that an edit list hides starts the file, and was seen on opening it
+            next(self.frames_at([keyframe]))
+        return keyframe
+
     def frames_at(self, ticks: Sequence[int]) -> Iterator[VideoFrame]:
         """The frames on display at ascending ``ticks``, each once, in order."""
         done = 0

@@ -39,6 +39,7 @@ MAX_STRIP_BYTES = (
 MAX_SHEET_PIXELS = 40_000_000  # as for a frame of a video
 MAX_SIDE_PX = 16_383  # of a WebP picture; a JPEG may be four times as large
 _PLAUSIBLE_ASPECTS = (0.25, 4.0)  # anamorphic film has 2; files that lie have anything
+_SQUARE_ENOUGH = 0.01  # nobody sees it, and scaling would cost sharpness
 
 _MARGIN_PX = 6
 _BAR_PX = 6
@@ -56,10 +57,10 @@ class _At:
 
 
 def pixel_aspect(video: VideoFile) -> float:
-    """Width of a stored pixel over its height, 1 where the file does not say or says nonsense."""
-    aspect = video.stream.sample_aspect_ratio
+    """Width of a stored pixel over its height, 1 where the file does not say, says nonsense or nearly says 1."""
+    aspect = float(video.stream.sample_aspect_ratio or 1)
     low, high = _PLAUSIBLE_ASPECTS
-    return float(aspect) if aspect and low <= aspect <= high else 1.0
+    return aspect if low <= aspect <= high and abs(aspect - 1) > _SQUARE_ENOUGH else 1.0
 
 
 def picture_at(
