@@ -11,9 +11,20 @@ from pathlib import Path
 
 from ..data import VIDEO_SUFFIXES
 from ..errors import DecodeError, InputError
+from .patterns import Patterns, Selection
 from .schema import VideoRecord
 
-__all__ = ["VIDEO_SUFFIXES", "File", "Plan", "check_paths", "content_hash", "list_files", "plan", "vanished"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "File",
+    "Plan",
+    "check_paths",
+    "content_hash",
+    "is_video_name",
+    "list_files",
+    "plan",
+    "vanished",
+]
 
 MPEG_TS_SYNC = b"\x47"  # ISO/IEC 13818-1: every packet begins with it; a TypeScript file does not
 
@@ -70,10 +81,13 @@ def check_paths(paths: Iterable[str | Path]) -> list[tuple[str, bool]]:
     return checked
 
 
-def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeError]]:
+def list_files(
+    paths: Iterable[str | Path], patterns: Patterns | None = None
+) -> tuple[list[File], list[DecodeError]]:
     """The files under ``paths``, sorted, each once, and what could not be listed below them.
 
-    Folders are searched recursively for :data:`VIDEO_SUFFIXES`, leaving out hidden files and folders.
+    Folders are searched recursively for :data:`VIDEO_SUFFIXES`, leaving out hidden files and folders, and what
+    ``patterns`` and ``.framesiftignore`` files leave out (see :mod:`.patterns`).
 
     Raises:
         InputError: one of ``paths`` itself does not exist, cannot be read, or is neither a file nor a folder.
@@ -81,7 +95,7 @@ def list_files(paths: Iterable[str | Path]) -> tuple[list[File], list[DecodeErro
     found: dict[str, File] = {}
     failed: list[DecodeError] = []
     for path, is_folder in check_paths(paths):
-        for name in _walk(path, failed) if is_folder else [path]:
+        for name in _walk(path, patterns or Patterns(), failed) if is_folder else [path]:
             try:
                 found[name] = _file(name)
             except OSError as error:
@@ -143,7 +157,8 @@ def vanished(path: str) -> bool:
     return False
 
 
-def _is_video_name(parent: str, name: str) -> bool:
+def is_video_name(parent: str, name: str) -> bool:
+    """Whether a file in the folder ``parent`` is taken for a video; hidden ones are not."""
     suffix = os.path.splitext(name)[1].lower()
     if name.startswith(".") or suffix not in VIDEO_SUFFIXES:
         return False
@@ -156,15 +171,21 @@ def _is_video_name(parent: str, name: str) -> bool:
         return True  # to be reported when it is read
 
 
-def _walk(folder: str, failed: list[DecodeError]) -> Iterable[str]:
+def _walk(folder: str, patterns: Patterns, failed: list[DecodeError]) -> Iterable[str]:
     def unreadable(error: OSError) -> None:
         failed.append(DecodeError(error.filename, _reason(error)))
 
+    selection = Selection(folder, patterns, failed)
     for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and selection.takes_folder(os.path.join(parent, name))
+        ]
         for name in names:
-            if _is_video_name(parent, name):
-                yield os.path.join(parent, name)
+            path = os.path.join(parent, name)
+            if is_video_name(parent, name) and selection.takes_file(path):
+                yield path
 
 
 def _file(name: str) -> File:
