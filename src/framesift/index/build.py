@@ -29,8 +29,10 @@ from ..video.loader import MEMORY_BYTES, available_cores, load_videos
 from ..video.moments import Moment
 from .cutting import FileDecoder, cut_moments, sampler_for
 from .files import File, content_hash, list_files, plan
+from .patterns import Patterns
 from .schema import IndexMeta, VideoRecord, moments_schema
 from .store import Store
+from .subtitle_refresh import SubtitleKeeper, SubtitleReport
 
 if TYPE_CHECKING:
     from ..model import RetrievalModel
@@ -75,6 +77,7 @@ class Progress:
     Attributes:
         done: files finished, failed ones included.
         total: files to read; known ones are not among them.
+        known: files that are in the index already, from earlier builds or from one that was interrupted.
         failed: files that could not be read so far.
         done_bytes: their sizes, summed.
         total_bytes: sizes of all files to read.
@@ -89,6 +92,7 @@ class Progress:
     total_bytes: int
     elapsed_s: float
     path: str = ""
+    known: int = 0
 
     @property
     def fraction(self) -> float:
@@ -100,7 +104,7 @@ class Progress:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds that are left at the pace so far; None before the first file."""
+        """Seconds that are left for the files to read, at the pace so far; None before the first one."""
         return self.elapsed_s * (1 - self.fraction) / self.fraction if self.done else None
 
 
@@ -116,6 +120,7 @@ class BuildReport:
         known_failures: those of ``skipped`` that failed in an earlier build.
         moments: moments written.
         failed: one error for every file that could not be read.
+        subtitles: what was done for them.
         elapsed_s: seconds that it took.
         waiting_s: seconds of these in which nothing could be encoded, because no video was decoded.
         encoding_s: seconds of these in which frames were encoded.
@@ -129,6 +134,7 @@ class BuildReport:
     known_failures: int
     moments: int
     failed: list[DecodeError] = field(default_factory=list)
+    subtitles: SubtitleReport = field(default_factory=SubtitleReport)
     elapsed_s: float = 0.0
     waiting_s: float = 0.0
     encoding_s: float = 0.0
@@ -137,7 +143,7 @@ class BuildReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         failed = [{"path": str(error.path), "reason": error.reason} for error in self.failed]
-        return {**vars(self), "failed": failed}
+        return {**vars(self), "failed": failed, "subtitles": self.subtitles.to_dict()}
 
 
 def build(
@@ -148,15 +154,18 @@ def build(
     *,
     config: BuildConfig,
     progress: Callable[[Progress], None] | None = None,
+    patterns: Patterns | None = None,
 ) -> BuildReport:
     """Bring the videos under ``paths`` into an index; must be called under the writer's lock.
+
+    ``patterns`` choose among the files of folders.
 
     Raises:
         InputError: one of ``paths`` itself cannot be read; nothing has been written then.
         IndexStateError: the index cannot be written to.
     """
     began = time.monotonic()
-    files, unlisted = list_files(paths)
+    files, unlisted = list_files(paths, patterns)
     store.sweep()
     planned = plan(files, store.records(), retry_failed=config.retry_failed)
     store.update_videos(planned.moved)
@@ -167,6 +176,7 @@ def build(
         done_bytes=0,
         total_bytes=sum(file.size_bytes for file, _ in planned.todo),
         elapsed_s=0.0,
+        known=planned.skipped + len(planned.moved),
     )
     started = time.monotonic()
     waiting_s = 0.0
@@ -183,8 +193,15 @@ def build(
         ),
         ahead=2 * config.batch_frames // meta.num_frames,  # decoded while a batch is encoded
     )
-    with closing(results), ThreadPoolExecutor(1) as hashing, ThreadPoolExecutor(1) as writing:
-        writer = _Writer(store, meta, model, config, writing)
+    with (
+        SubtitleKeeper(
+            store.index, workers=config.workers, timeout_s=config.timeout_s, memory_bytes=config.memory_bytes
+        ) as keeper,
+        closing(results),
+        ThreadPoolExecutor(1) as hashing,
+        ThreadPoolExecutor(1) as writing,
+    ):
+        writer = _Writer(store, meta, model, config, writing, keeper)
         if progress is not None:
             progress(count)
         for file, earlier in planned.todo:
@@ -208,6 +225,7 @@ def build(
             if progress is not None:
                 progress(count)
         writer.finish()
+        keeper.finish(store.records(), (file.uri for file in files))
     return BuildReport(
         added=writer.added,
         replaced=writer.replaced,
@@ -216,6 +234,7 @@ def build(
         known_failures=planned.known_failures,
         moments=writer.moments,
         failed=[*unlisted, *writer.failed],
+        subtitles=keeper.report,
         elapsed_s=time.monotonic() - began,
         waiting_s=waiting_s,
         encoding_s=writer.encoding_s,
@@ -265,6 +284,7 @@ class _Writer:
         model: RetrievalModel,
         config: BuildConfig,
         thread: ThreadPoolExecutor,
+        subtitles: SubtitleKeeper,
     ) -> None:
         self.added = self.replaced = self.moments = 0
         self.encoding_s = self.writing_s = 0.0
@@ -272,6 +292,8 @@ class _Writer:
         self._thread = thread
         self._commit_going_on: Future[None] | None = None
         self._store, self._meta, self._model, self._config = store, meta, model, config
+        self._subtitles = subtitles
+        self._subtitle_streams: dict[str, int | None] = {}
         self._schema = moments_schema(meta.dim)
         self._waiting: list[tuple[_Job, Frames]] = []
         self._records: list[VideoRecord] = []
@@ -384,8 +406,10 @@ class _Writer:
     def _commit(self) -> None:
         self._join()
         moments = pa.concat_tables([self._schema.empty_table(), *self._tables])
-        self._commit_going_on = self._thread.submit(self._write, self._records, moments, self._known)
-        self._records, self._known, self._tables = [], set(), []
+        self._commit_going_on = self._thread.submit(
+            self._write, self._records, moments, self._known, self._subtitle_streams
+        )
+        self._records, self._known, self._tables, self._subtitle_streams = [], set(), [], {}
         self._committed = time.monotonic()
 
     def _join(self) -> None:
@@ -393,8 +417,15 @@ class _Writer:
             self._commit_going_on.result()
             self._commit_going_on = None
 
-    def _write(self, records: list[VideoRecord], moments: pa.Table, known: set[str]) -> None:
+    def _write(
+        self,
+        records: list[VideoRecord],
+        moments: pa.Table,
+        known: set[str],
+        subtitle_streams: dict[str, int | None],
+    ) -> None:
         began = time.monotonic()
         self._store.commit(records, moments, known=known)
         self._store.compact()
+        self._subtitles.committed(records, subtitle_streams)
         self.writing_s += time.monotonic() - began
