@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,8 +24,11 @@ from .files import vanished
 from .gallery import LanceGallery
 from .journal import ASIDE, JOURNAL_NAME, recover
 from .lock import LOCK_NAME, WriterLock
+from .patterns import Patterns, Selection
 from .schema import META_NAME, MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord
 from .store import Store
+from .subtitle_store import SubtitleStore
+from .subtitles import SUBTITLES_NAMES, Subtitles
 from .verify import Verification, verify
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Index", "IndexInfo"]
 
 OWN_NAMES = {META_NAME, LOCK_NAME, JOURNAL_NAME, ASIDE, f"{VIDEOS_TABLE}.lance", f"{MOMENTS_TABLE}.lance"}
+OWN_NAMES |= SUBTITLES_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +59,8 @@ class IndexInfo:
         dim: width of the embeddings.
         num_frames: frames that a moment keeps at most.
         snap_s: how far a decoded keyframe may lie from the frame that was due, in seconds; 0: frames are exact.
+        subtitled: videos with subtitles.
+        cues: of all their subtitles.
         set_aside: manifests in ``set-aside/`` that could not be read or came after one of those.
         format_version: of the layout.
     """
@@ -71,6 +77,8 @@ class IndexInfo:
     dim: int
     num_frames: int
     snap_s: float
+    subtitled: int
+    cues: int
     set_aside: int
     format_version: int
 
@@ -239,6 +247,7 @@ class Index:
     def info(self) -> IndexInfo:
         """Counts, sizes and the model; loads nothing heavy."""
         records = self.videos()
+        subtitles = self.subtitles.counts()
         good = [record for record in records if record.status == "ok"]
         return IndexInfo(
             path=str(self.path),
@@ -253,9 +262,16 @@ class Index:
             dim=self._meta.dim,
             num_frames=self._meta.num_frames,
             snap_s=self._meta.snap_s,
+            subtitled=subtitles.videos,
+            cues=subtitles.cues,
             set_aside=len(list((self.path / ASIDE).glob("*"))),
             format_version=self._meta.format_version,
         )
+
+    @property
+    def subtitles(self) -> Subtitles:
+        """What is said in the videos and when, as far as they have subtitles: searchable, and by time."""
+        return Subtitles(self.path)
 
     # ---- changing it
 
@@ -263,15 +279,21 @@ class Index:
         self,
         paths: str | Path | Iterable[str | Path],
         *,
+        include: str | Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
         progress: Callable[[Progress], None] | None = None,
         config: BuildConfig | None = None,
     ) -> BuildReport:
-        """Index video files and folders of them; what is known and unchanged is skipped.
+        """Index video files and folders of them, with their subtitles; what is known and unchanged is skipped.
 
         Safe to kill at any time: running it again finishes the job.
 
         Args:
             paths: files and folders; folders are searched recursively for video files.
+            include: patterns as in a ``.gitignore`` file, relative to each folder; only files that match one of them
+                are taken from folders.
+            exclude: patterns of files and folders to leave out. They win over ``include``, as ``.framesiftignore``
+                files in the folders do; neither makes the index forget what it holds (see :meth:`prune_excluded`).
             progress: called at the start and after every file.
             config: decoding processes, time limit, batch and commit sizes.
 
@@ -279,14 +301,23 @@ class Index:
             What was done, with one error for every file that could not be read.
 
         Raises:
-            InputError: one of ``paths`` itself cannot be read; the index is unchanged then.
+            InputError: one of ``paths`` itself cannot be read, or a pattern is none; the index is unchanged then.
             IndexLockedError: another process is writing.
             FingerprintError, ModelError: as for :attr:`model`.
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
+        patterns = Patterns.of(include, exclude)
         model = self.model
         with self._writing() as store:
-            return build(store, self._meta, model, given, config=config or BuildConfig(), progress=progress)
+            return build(
+                store,
+                self._meta,
+                model,
+                given,
+                config=config or BuildConfig(),
+                progress=progress,
+                patterns=patterns,
+            )
 
     def remove(self, paths: str | Path | Iterable[str | Path]) -> list[str]:
         """Forget files, and all files of folders; the files themselves are not touched.
@@ -310,7 +341,7 @@ class Index:
                     hint = suggest(place, [record.uri for record in records])
                     raise InputError(f"the index {str(self.path)!r} holds nothing of {str(path)!r}{hint}")
                 chosen |= found
-            store.remove(list(chosen))
+            _forget(store, list(chosen))
         return sorted(chosen.values())
 
     def prune(self) -> list[str]:
@@ -321,8 +352,39 @@ class Index:
         """
         with self._writing() as store:
             gone = {r.video_id: r.uri for r in store.records() if vanished(r.uri)}
-            store.remove(list(gone))
+            _forget(store, list(gone))
         return sorted(gone.values())
+
+    def prune_excluded(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        include: str | Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
+    ) -> list[str]:
+        """Forget files below folders that the patterns, or ``.framesiftignore`` files, leave out; returns their paths.
+
+        Args:
+            paths: folders; files named here are kept, as :meth:`add` takes them whatever the patterns say.
+            include: as for :meth:`add`.
+            exclude: as for :meth:`add`.
+
+        Raises:
+            InputError: a pattern is none.
+            IndexLockedError: another process is writing.
+        """
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        patterns = Patterns.of(include, exclude)
+        places = [os.path.abspath(path) for path in given]
+        folders = {place: Selection(place, patterns) for place in places if os.path.isdir(place)}
+        with self._writing() as store:
+            left_out: dict[str, str] = {}
+            for record in store.records():
+                holding = [s for place, s in folders.items() if record.uri.startswith(os.path.join(place, ""))]
+                if holding and record.uri not in places and not any(s.takes(record.uri) for s in holding):
+                    left_out[record.video_id] = record.uri
+            _forget(store, list(left_out))
+        return sorted(left_out.values())
 
     def compact(self) -> None:
         """Merge small data files into large ones. A build does it by itself where there are many.
@@ -336,6 +398,8 @@ class Index:
         with self._writing() as store:
             store.sweep()
             store.compact(least_fragments=2)
+            with SubtitleStore(self.path) as subtitles:
+                subtitles.compact()
 
     def verify(self) -> Verification:
         """Read all of the index and check that it is whole; changes nothing.
@@ -530,6 +594,14 @@ def _attention(text: TextFeatures, features: VideoFeatures, model: RetrievalMode
         weights = model.matcher.attention(text, features.to(sentence.device, sentence.dtype))[0].float().cpu()
     real = (row[mask] for row, mask in zip(weights, features.frame_mask, strict=True))
     return [row.unflatten(0, (-1, tokens)).sum(dim=1).tolist() for row in real]
+
+
+def _forget(store: Store, video_ids: Sequence[str]) -> None:
+    """Delete videos; their subtitles last, which without a video are the remains of a change that was killed."""
+    store.remove(video_ids)
+    if video_ids:
+        with SubtitleStore(store.index) as subtitles:
+            subtitles.forget(video_ids)
 
 
 def _loaded(model: RetrievalModel | str | Path) -> RetrievalModel:
