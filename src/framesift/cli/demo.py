@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..index import Index
     from ..storyboard import Caption, Slice
 
-__all__ = ["EXAMPLES", "demo"]
+__all__ = ["EXAMPLES", "demo", "prepare_demo"]
 
 EXAMPLES = """Examples: `framesift demo` renders, indexes, searches and measures; a second run takes seconds.
 `framesift demo "a red circle bounces" "a star falls at night"` asks these questions instead."""
@@ -47,11 +47,8 @@ def demo(
     started = time.monotonic()
     folder = (folder or _cache_folder() / f"demo-{videos}").absolute()
     gallery = standard(videos)
-    paths = _render(gallery, folder / "videos", quiet=as_json)
-    with _open(folder / "index") as opened, ProgressLine("indexing", quiet=as_json) as line:
-        report = opened.add(paths, progress=progress_reporter(line))
-        if not as_json:
-            talk(f"{report.added} videos indexed, {report.skipped} known already")
+    opened, paths = prepare_demo(gallery, folder, quiet=as_json)
+    with opened:
         asked = _ask(opened, gallery, paths, queries, k=k, as_json=as_json)
         measured = _measure(opened, gallery, paths)
     if as_json:
@@ -68,6 +65,22 @@ def demo(
         )
     talk(f"\ndone in {time.monotonic() - started:.0f} s; the library and its index are in {str(folder)!r}")
     talk(f'your turn: framesift search "a red star on grass" --index {opened.path}')
+
+
+def prepare_demo(gallery: Slice, folder: Path | None = None, *, quiet: bool) -> tuple[Index, list[Path]]:
+    """The demo's library, rendered and indexed where it is not yet: its open index, and the videos' paths.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    folder = (folder or _cache_folder() / f"demo-{len(gallery.videos)}").absolute()
+    paths = _render(gallery, folder / "videos", quiet=quiet)
+    opened = _open(folder / "index")
+    with ProgressLine("indexing", quiet=quiet) as line:
+        report = opened.add(paths, progress=progress_reporter(line))
+    if not quiet:
+        talk(f"{report.added} videos indexed, {report.skipped} known already")
+    return opened, paths
 
 
 def _open(place: Path) -> Index:

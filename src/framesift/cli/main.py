@@ -21,10 +21,12 @@ from . import (
     experimenting,
     indexing,
     info,
+    mcp,
     models,
     report,
     reproducing,
     searching,
+    serving,
     train,
 )
 from .output import talk
@@ -67,10 +69,12 @@ def _options(
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("index", epilog=indexing.EXAMPLES)(indexing.index)
 app.command("search", epilog=searching.EXAMPLES)(searching.search)
+app.command("serve", epilog=serving.EXAMPLES)(serving.serve)
 app.command("evaluate", epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("reproduce", epilog=reproducing.EXAMPLES)(reproducing.reproduce)
 app.command("info", epilog=info.EXAMPLES)(info.info)
+app.command("mcp", epilog=mcp.EXAMPLES)(mcp.mcp)
 app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
 app.command("experiment", epilog=experimenting.EXAMPLES)(experimenting.experiment)

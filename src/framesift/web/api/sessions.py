@@ -1,0 +1,51 @@
+"""``/api/health``, and the session that a browser gets for the token."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from ..answers import Json
+from ..errors import ApiError
+from ..guard import COOKIE, cookie_value, same_token
+from ..schemas import SessionBody
+from ..services import ServicesOf
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["server"])
+
+SESSION_S = 30 * 24 * 3600
+
+
+@router.get("/api/health")
+async def health(services: ServicesOf) -> Json:
+    """Whether the server is there, and whether it wants a token; open to everybody."""
+    return Json(
+        {"status": "ok", "version": version("framesift"), "token": services.settings.token is not None}
+    )
+
+
+@router.post("/api/session", status_code=204, response_class=Response)
+async def begin(services: ServicesOf, body: SessionBody) -> Response:
+    """Exchange the token for a cookie, which scripts cannot read and other sites do not send."""
+    token = services.settings.token
+    if token is None:
+        return Response(status_code=204)
+    if not same_token(body.token.strip(), token):
+        raise ApiError(401, "wrong_token", "this is not the server's token")
+    response = Response(status_code=204)
+    response.set_cookie(
+        COOKIE, cookie_value(token), max_age=SESSION_S, httponly=True, samesite="strict", path="/"
+    )
+    return response
+
+
+@router.delete("/api/session", status_code=204, response_class=Response)
+async def end() -> Response:
+    """Forget the cookie."""
+    response = Response(status_code=204)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
+    return response

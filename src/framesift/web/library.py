@@ -1,0 +1,218 @@
+"""The indexes that a server serves: opened when first asked, their models shared, what they list kept in memory."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import IndexStateError, InputError
+from ..index import Index
+from ..index.schema import IndexMeta, VideoRecord
+from .errors import ApiError
+
+if TYPE_CHECKING:
+    from ..model import RetrievalModel
+    from .plain import Searcher
+
+__all__ = ["Catalogue", "Libraries", "Library", "Models"]
+
+
+class Models:
+    """Models by name, each loaded once, whichever index asks for it first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, RetrievalModel] = {}
+
+    def get(self, name: str) -> RetrievalModel:
+        """The model, loaded now if it has not been.
+
+        Raises:
+            ModelError: it cannot be had.
+        """
+        from ..hub import load
+
+        with self._lock:  # also while loading: a second one would take as much memory again
+            if name not in self._loaded:
+                self._loaded[name] = load(name)
+            return self._loaded[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """What an index lists, as it was at ``version``."""
+
+    version: tuple[int, int, int]
+    records: tuple[VideoRecord, ...]
+
+    @cached_property
+    def by_id(self) -> Mapping[str, VideoRecord]:
+        """Records by ``video_id``."""
+        return {record.video_id: record for record in self.records}
+
+    @cached_property
+    def ids(self) -> Mapping[str, str]:
+        """``video_id`` by absolute path."""
+        return {record.uri: record.video_id for record in self.records}
+
+    @cached_property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that hold the files, sorted."""
+        return tuple(sorted({str(Path(record.uri).parent) for record in self.records}))
+
+    @cached_property
+    def tags(self) -> tuple[str, ...]:
+        """All tags of all videos, sorted."""
+        return tuple(sorted({tag for record in self.records for tag in tags_of(record)}, key=str.casefold))
+
+
+def tags_of(record: VideoRecord) -> list[str]:
+    """The tags of a video."""
+    try:
+        tags = json.loads(record.metadata).get("tags", [])
+    except (ValueError, AttributeError):
+        return []
+    return [str(tag) for tag in tags] if isinstance(tags, list) else []
+
+
+class Library:
+    """One index under the name by which requests choose it.
+
+    Args:
+        name: in the API and on the page.
+        source: directory of the index, or an open one (whose model is then used as it is).
+        models: where the model is taken from, if the index does not bring its own.
+    """
+
+    def __init__(self, name: str, source: str | Path | Index, models: Models) -> None:
+        self.name = name
+        self._models = models
+        self._given = source if isinstance(source, Index) else None
+        self.path = self._given.path if self._given is not None else Path(str(source)).absolute()
+        self._opening = threading.RLock()
+        self._listing: Index | None = self._given
+        self._searcher: Searcher | None = None
+        self._catalogue: Catalogue | None = None
+
+    def __repr__(self) -> str:
+        return f"<Library {self.name} at {self.path}>"
+
+    @property
+    def listing(self) -> Index:
+        """The index without its model: what it holds can be seen even where the model cannot be had."""
+        with self._opening:
+            if self._listing is None:
+                self._listing = Index.open(self.path)
+            return self._listing
+
+    @property
+    def searcher(self) -> Searcher:
+        """The index with its model; the first call loads it.
+
+        Raises:
+            IndexStateError: it cannot be opened, or was built with a model that has no name.
+            ModelError: its model cannot be had.
+        """
+        from .plain import Searcher
+
+        with self._opening:
+            if self._searcher is None:
+                self._searcher = Searcher(self._given or self._with_model())
+            return self._searcher
+
+    def _with_model(self) -> Index:
+        name = IndexMeta.read(self.path).model
+        if name is None:
+            raise IndexStateError(
+                f"the index {self.name!r} was built with a model that has no name; it cannot be searched by a server"
+            )
+        return Index.open(self.path, model=self._models.get(name))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the index lists now; read again only when it has changed."""
+        index = self.listing
+        held, version = self._catalogue, index.version
+        if held is None or held.version != version:
+            held = self._catalogue = Catalogue(version, tuple(index.videos()))
+        return held
+
+    def record(self, video_id: str) -> VideoRecord:
+        """The file of an identifier.
+
+        Raises:
+            ApiError: 404, the index does not know it.
+        """
+        record = self.catalogue.by_id.get(video_id)
+        if record is None:
+            raise ApiError(404, "unknown_video", f"the index {self.name!r} holds no video of that id")
+        return record
+
+    def info(self) -> dict[str, Any]:
+        """What ``/api/indexes`` tells about it."""
+        catalogue = self.catalogue
+        good = [record for record in catalogue.records if record.status == "ok"]
+        meta = IndexMeta.read(self.path)
+        return {
+            "name": self.name,
+            "path": str(self.path),
+            "videos": len(good),
+            "failed": len(catalogue.records) - len(good),
+            "moments": len(self.listing),
+            "duration_s": sum(record.duration_s or 0.0 for record in good),
+            "model": meta.model,
+            "cutting": meta.moments,
+            "folders": list(catalogue.folders),
+            "tags": list(catalogue.tags),
+        }
+
+    def close(self) -> None:
+        """Let go of what was opened here."""
+        with self._opening:
+            if self._searcher is not None and self._given is None:
+                self._searcher.index.close()
+            if self._listing is not None and self._given is None:
+                self._listing.close()
+            self._searcher = self._listing = None
+
+
+class Libraries:
+    """All indexes of a server, by name, in the order in which they were given.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, sources: Mapping[str, str | Path | Index]) -> None:
+        if not sources:
+            raise InputError("there is no index to serve; give one: framesift serve --index DIR")
+        models = Models()
+        self._all = {name: Library(name, source, models) for name, source in sources.items()}
+
+    def __iter__(self):
+        return iter(self._all.values())
+
+    def get(self, name: str | None) -> Library:
+        """The index of a name; the first without one.
+
+        Raises:
+            ApiError: 404, there is none of that name.
+        """
+        if name is None:
+            return next(iter(self._all.values()))
+        library = self._all.get(name)
+        if library is None:
+            raise ApiError(
+                404, "unknown_index", f"there is no index of that name; there are {', '.join(self._all)}"
+            )
+        return library
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for library in self._all.values():
+            library.close()

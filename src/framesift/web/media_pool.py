@@ -1,0 +1,118 @@
+"""The server's end of media_process.py: a few decoding processes, started when needed and replaced when they die."""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from ..errors import DecodeError
+from .pools import Pool
+from .settings import Settings
+
+__all__ = ["MediaPool"]
+
+MEMORY_BYTES = 2**30  # as for indexing (video/loader.py): 8K video fits, a decompression bomb does not
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class MediaPool:
+    """Runs the tasks of :mod:`.media_process`, each within a time and memory limit."""
+
+    def __init__(self, settings: Settings) -> None:
+        count = settings.media_processes
+        self._timeout_s = settings.media_s
+        self._pool = Pool("pictures and clips", threads=count, waiting=settings.media_waiting)
+        self._all = [_Process() for _ in range(count)]
+        self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
+        for process in self._all:
+            self._idle.put(process)
+
+    async def run(self, task: str, **arguments: Any) -> Any:
+        """The value of a task.
+
+        Raises:
+            FramesiftError: what the task raised; DecodeError also where the process died or took too long.
+            ApiError: status 503, too much is waiting already.
+        """
+        return await self._pool.run(self._run, task, arguments)
+
+    def _run(self, task: str, arguments: dict[str, Any]) -> Any:
+        process = self._idle.get()
+        try:
+            return process.run(task, arguments, self._timeout_s)
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """End all processes, whatever they are doing."""
+        self._pool.close()
+        for process in self._all:
+            process.close()
+
+
+class _Process:
+    """One process, and this side's end of its connection."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+        self._lock = threading.Lock()  # between starting a process and closing for good
+
+    def run(self, task: str, arguments: dict[str, Any], timeout_s: float) -> Any:
+        path = str(arguments.get("path", task))
+        try:
+            connection = self._connection or self._start()
+            connection.send((task, arguments))
+            if not connection.poll(timeout_s):
+                self._stop()
+                raise DecodeError(path, f"it took longer than {timeout_s:g} s and was stopped")
+            good, value = connection.recv()
+        except (EOFError, OSError):
+            self._stop()
+            raise DecodeError(path, "the decoding process ended unexpectedly") from None
+        if not good:
+            raise value
+        return value
+
+    def _start(self) -> Connection:
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            if self._closed:
+                ours.close()
+                raise EOFError
+            self._process = subprocess.Popen(
+                # -P: without it, "-m" would import queue.py, av.py, ... from the current directory first
+                [sys.executable, "-P", "-m", f"{__package__}.media_process", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the server; this ends when its connection does
+                env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+            )
+        self._connection = Connection(ours.detach())
+        self._connection.send(MEMORY_BYTES)
+        return self._connection
+
+    def _stop(self) -> None:
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def close(self) -> None:
+        """End the process for good."""
+        with self._lock:
+            self._closed = True
+            process = self._process
+        if process is not None:
+            process.kill()
+            process.wait()

@@ -1,0 +1,101 @@
+"""What the routes work with: one object for each application, made by :func:`framesift.web.app.create_app`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from ..index import Index
+from ..index.schema import VideoRecord
+from .cache import FileCache
+from .errors import ApiError
+from .files import check_indexed
+from .library import Libraries, Library
+from .media_pool import MediaPool
+from .pools import Pool
+from .settings import Settings
+
+__all__ = ["Services", "ServicesOf", "services_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Services:
+    """Indexes, threads, processes and stores of one server.
+
+    Attributes:
+        stopping: set when the server is asked to end, so that streams of events end, too.
+    """
+
+    settings: Settings
+    libraries: Libraries
+    searching: Pool
+    reading: Pool
+    media: MediaPool
+    cache: FileCache
+    stopping: threading.Event
+
+    @classmethod
+    def start(cls, sources: Mapping[str, str | Path | Index], settings: Settings) -> Services:
+        """All of them, for the indexes of ``sources``."""
+        return cls(
+            settings=settings,
+            libraries=Libraries(sources),
+            searching=Pool("searches", threads=settings.search_threads, waiting=settings.search_waiting),
+            reading=Pool("lists", threads=2, waiting=settings.search_waiting),
+            media=MediaPool(settings),
+            cache=FileCache(settings.cache / "media", settings.cache_bytes),
+            stopping=threading.Event(),
+        )
+
+    def close(self) -> None:
+        """End threads, processes and jobs; a job goes on when the next server starts."""
+        self.stopping.set()
+        self.searching.close()
+        self.reading.close()
+        self.media.close()
+        self.libraries.close()
+
+    def find(self, video_id: str, index: str | None) -> tuple[Library, VideoRecord]:
+        """A video by its identifier, in the index named or in any.
+
+        Raises:
+            ApiError: 404, none holds it.
+        """
+        if index is not None:
+            library = self.libraries.get(index)
+            return library, library.record(video_id)
+        for library in self.libraries:
+            if (record := library.catalogue.by_id.get(video_id)) is not None:
+                return library, record
+        raise ApiError(404, "unknown_video", "no index holds a video of that id")
+
+    async def readable(self, video_id: str, index: str | None) -> tuple[VideoRecord, str]:
+        """A video whose file may be decoded, and the real path of that file.
+
+        Raises:
+            ApiError: 404, it is not known; 403, 409 or 410, the file is not to be read (:mod:`.files`).
+        """
+        return await self.reading.run(partial(self._readable, video_id, index))
+
+    def _readable(self, video_id: str, index: str | None) -> tuple[VideoRecord, str]:
+        _, record = self.find(video_id, index)
+        return record, check_indexed(record, self.settings.allow_folders)
+
+    async def searched(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """What a function of the search engine returns, computed in one of its threads."""
+        return await self.searching.run(partial(function, *args, **kwargs))
+
+
+def services_of(request: Request) -> Services:
+    """The application's services; a dependency of every route."""
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesOf = Annotated[Services, Depends(services_of)]

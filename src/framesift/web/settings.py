@@ -1,0 +1,76 @@
+"""What a server may do and how much of it: limits, folders, secrets."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+
+__all__ = ["MIN_TOKEN_CHARS", "Settings", "cache_folder", "state_folder"]
+
+MIN_TOKEN_CHARS = 16  # 64 bits even if all of it is hexadecimal
+
+
+def state_folder() -> Path:
+    """Where jobs are kept: ``$XDG_STATE_HOME/framesift``, or ``~/.local/state/framesift``."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "framesift"
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``$XDG_CACHE_HOME/framesift``, or below ``~/.cache``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "framesift"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a server behaves. Every limit holds for one server, not for one client.
+
+    Attributes:
+        token: what a request must bear; None: every program of this machine that reaches the port may ask.
+        hosts: names under which the server is reached, besides ``localhost`` and IP addresses (a page that rebinds its
+            own name to this address is thereby refused).
+        allow_folders: where folders may be browsed and indexed from; links in them must not lead out of them.
+        read_only: nothing can be indexed, tagged or forgotten.
+        state: folder of jobs.
+        cache: folder of pictures, clips and uploads.
+        cache_bytes: what pictures and clips may take there; the ones unused longest go first.
+        body_bytes: a JSON body's limit.
+        upload_bytes: an uploaded picture's or clip's limit.
+        uploads_bytes: the limit of all uploads together; the oldest go first.
+        upload_s: how long an upload is kept, in seconds.
+        search_threads: searches at a time; each computes on one core.
+        search_waiting: searches that may wait for their turn, before others are sent away with status 503.
+        media_processes: files decoded at a time, each in a process of its own.
+        media_waiting: the same for pictures and clips.
+        media_s: seconds after which making a picture or clip is given up.
+        clip_s: length of a clip made for playing or cut out, at most, in seconds.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    hosts: tuple[str, ...] = ()
+    allow_folders: tuple[Path, ...] = field(default_factory=lambda: (Path.home(),))
+    read_only: bool = False
+    state: Path = field(default_factory=state_folder)
+    cache: Path = field(default_factory=lambda: cache_folder() / "serve")
+    cache_bytes: int = 2 * 2**30
+    body_bytes: int = 2**20
+    upload_bytes: int = 200 * 2**20
+    uploads_bytes: int = 2**30
+    upload_s: float = 3600.0
+    search_threads: int = 2
+    search_waiting: int = 128
+    media_processes: int = 2
+    media_waiting: int = 256
+    media_s: float = 60.0
+    clip_s: float = 600.0
+
+    def __post_init__(self) -> None:
+        if self.token is not None and len(self.token) < MIN_TOKEN_CHARS:
+            raise InputError(
+                f"the token has {len(self.token)} characters; it must have {MIN_TOKEN_CHARS} at least, "
+                "such as the output of: openssl rand -hex 16"
+            )
+        if self.token is not None and not self.token.isascii():
+            raise InputError("the token holds characters that are not ASCII, which no HTTP header carries")
