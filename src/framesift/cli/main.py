@@ -27,6 +27,7 @@ from . import (
     reproducing,
     searching,
     serving,
+    taking,
     train,
 )
 from .output import talk
@@ -69,6 +70,8 @@ def _options(
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("index", epilog=indexing.EXAMPLES)(indexing.index)
 app.command("search", epilog=searching.EXAMPLES)(searching.search)
+app.command("cut", epilog=taking.CUT_EXAMPLES)(taking.cut)
+app.command("sheet", epilog=taking.SHEET_EXAMPLES)(taking.sheet)
 app.command("serve", epilog=serving.EXAMPLES)(serving.serve)
 app.command("evaluate", epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 app.command("train", epilog=train.EXAMPLES)(train.train)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import InputError
+from ..unfinished import unfinished
 from .container import VideoFile
 from .decode import decode
 
@@ -28,6 +29,7 @@ __all__ = [
     "picture_at",
     "pictures_at",
     "pixel_aspect",
+    "save_picture",
     "webp_bytes",
 ]
 
@@ -135,6 +137,28 @@ def jpeg_bytes(picture: Image.Image, *, quality: int = 85) -> bytes:
 def webp_bytes(picture: Image.Image, *, quality: int = 80) -> bytes:
     """A WebP file of the picture, about a third smaller than JPEG; ``quality`` from 1 to 100."""
     return _encoded(picture, "WEBP", quality=quality)
+
+
+def save_picture(picture: Image.Image, target: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write the picture to a ``.jpg``, ``.jpeg``, ``.webp`` or ``.png`` file, as a whole or not at all.
+
+    Raises InputError for another suffix, a picture that is too large, and a target that exists or cannot be written.
+    """
+    suffix = os.path.splitext(os.fspath(target))[1].lower()
+    if suffix in (".jpg", ".jpeg"):
+        content = jpeg_bytes(picture)
+    elif suffix == ".webp":
+        content = webp_bytes(picture)
+    elif suffix == ".png":
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        content = file.getvalue()
+    else:
+        raise InputError(
+            f"cannot tell the format of {os.fspath(target)!r}; its name must end in .jpg, .webp or .png"
+        )
+    with unfinished(target, overwrite=overwrite) as draft:
+        draft.write_bytes(content)
 
 
 def _encoded(picture: Image.Image, kind: str, *, quality: int) -> bytes:
