@@ -29,6 +29,7 @@ from .config import from_dict, to_dict
 from .encoders import Encoder, load_encoder
 from .encoders.clip import ClipEncoder
 from .encoders.fetch import HUB_ID, fetch
+from .encoders.patches import PatchEncoder, load_patch_encoder
 from .encoders.token_shift import TokenShiftClipEncoder
 from .encoders.weights import load_state, read_state, torch_dtype, write_state
 from .errors import CheckpointError, ConfigError, InputError, ModelError, UnknownModelError, suggest
@@ -37,7 +38,7 @@ from .model import LOGIT_SCALE_MAX, RetrievalModel
 from .rerankers import RERANKERS
 from .temporal import TEMPORALS, Identity
 
-__all__ = ["DEFAULT_MODEL", "MODELS", "find", "load", "save"]
+__all__ = ["DEFAULT_MODEL", "MODELS", "find", "load", "load_image_encoder", "save"]
 
 WEIGHTS = Path(__file__).parent / "weights"
 
@@ -198,7 +199,41 @@ def find(name: str | Path, *, revision: str | None = None, local_files_only: boo
         ) from None
 
 
-def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -> RetrievalModel:
+def load_image_encoder(
+    name: str | Path,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "fp32",
+    local_files_only: bool = False,
+) -> PatchEncoder:
+    """The frozen image encoder of a model, for its patch tokens: what a reranker names as its own.
+
+    Args:
+        name: as for :func:`load`: a bundled name, a directory or a hub id; of a model of ours, its encoder is taken.
+        device, dtype: see :meth:`.PatchEncoder.use`.
+        local_files_only: do not use the network.
+
+    Raises:
+        UnknownModelError: no such name, directory or hub id, or it cannot be downloaded.
+        CheckpointError: a file is missing or damaged, or the encoder has no patch tokens to give: one with token shift,
+            whose tokens depend on the other frames, or one that is neither a CLIP nor a BLIP-2.
+    """
+    directory, resize = find(name, local_files_only=local_files_only), "torch"
+    if (directory / LAYOUT_FILE).is_file():
+        layout = _read_layout(directory)
+        if "shift_layers" in layout.encoder:
+            raise CheckpointError(
+                f"the encoder of {str(name)!r} has token shift, so that its tokens are not of single frames; name the"
+                f" model that it shares its encoder with, {layout.encoder['from']!r}"
+            )
+        directory = _encoder_directory(directory, layout, local_files_only=local_files_only)
+        resize = layout.resize
+    return load_patch_encoder(
+        directory, device=device, dtype=dtype, resize=resize, local_files_only=local_files_only
+    )
+
+
+def _read_layout(directory: Path) -> _Layout:
     path = directory / LAYOUT_FILE
     try:
         mapping = json.loads(path.read_text(encoding="utf-8"))
@@ -211,7 +246,14 @@ def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -
             " update framesift"
         )
     try:
-        layout = from_dict(_Layout, mapping)
+        return from_dict(_Layout, mapping)
+    except ConfigError as error:
+        raise CheckpointError(f"{str(path)!r}: {error}") from None
+
+
+def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -> RetrievalModel:
+    path, layout = directory / LAYOUT_FILE, _read_layout(directory)
+    try:
         temporal = _registered(TEMPORALS, layout.temporal, "temporal")
         matcher = build_matcher(layout.matcher.name, layout.matcher.config)
         reranker = None if layout.reranker is None else _registered(RERANKERS, layout.reranker, "reranker")
@@ -238,22 +280,43 @@ def _load_ours(directory: Path, *, resize: str | None, local_files_only: bool) -
 
 
 def _load_encoder(directory: Path, layout: _Layout, *, resize: str | None, local_files_only: bool) -> Encoder:
-    resizer = resize or layout.resize
+    found = _encoder_directory(directory, layout, local_files_only=local_files_only)
+    other, shift_layers = layout.encoder.get("from"), layout.encoder.get("shift_layers")
+    try:
+        encoder = load_encoder(found, device="cpu", resize=resize or layout.resize)
+        return encoder if shift_layers is None else _shifted(encoder, shift_layers)
+    except ModelError as error:
+        if other is None:
+            raise
+        raise type(error)(_shared_with(directory, other, error)) from None
+
+
+def _encoder_directory(directory: Path, layout: _Layout, *, local_files_only: bool) -> Path:
+    """Where the files of a model's encoder are: in its own directory, or with the model that it shares it with."""
     match layout.encoder:
         case {"path": path, **rest} if not rest:
-            return load_encoder(directory / path, device="cpu", resize=resizer)
+            return directory / path
         case {"from": str(other), **rest} if not set(rest) - {"shift_layers"}:
-            shift_layers = rest.get("shift_layers")
+            try:
+                source = find(other, local_files_only=local_files_only)
+                if not (source / LAYOUT_FILE).is_file():
+                    return source
+                theirs = _read_layout(source)
+                shift = theirs.encoder.get("shift_layers")
+                if shift not in (None, rest.get("shift_layers")):
+                    raise CheckpointError(
+                        f"it has token shift in {shift}, and not in {rest.get('shift_layers')}"
+                    )
+                return _encoder_directory(source, theirs, local_files_only=local_files_only)
+            except ModelError as error:
+                raise type(error)(_shared_with(directory, other, error)) from None
         case _:
             path = str(directory / LAYOUT_FILE)
             raise CheckpointError(f"{path!r}: encoder is {layout.encoder}, expected a 'path' or a 'from'")
-    try:
-        source = find(other, local_files_only=local_files_only)
-        shared = source / "encoder" if (source / LAYOUT_FILE).is_file() else source
-        encoder = load_encoder(shared, device="cpu", resize=resizer)
-        return encoder if shift_layers is None else _shifted(encoder, shift_layers)
-    except ModelError as error:
-        raise type(error)(f"the encoder of {directory.name!r} is that of {other!r}: {error}") from None
+
+
+def _shared_with(directory: Path, other: str, error: ModelError) -> str:
+    return f"the encoder of {directory.name!r} is that of {other!r}: {error}"
 
 
 def _shifted(encoder: Encoder, shift_layers: Any) -> Encoder:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from .encoders import Encoder, Pictures, Preprocess
-from .encoders.patches import PatchEncoder, load_patch_encoder
+from .encoders.patches import PatchEncoder
 from .features import TextFeatures, VideoFeatures
+from .hub import load_image_encoder
 from .model import RetrievalModel
 from .rerankers import Reranker
 
@@ -30,7 +31,7 @@ class RerankEncoder:
         self.model, self.reranker = model, reranker
         self._images: Encoder | PatchEncoder = model.encoder
         if reranker.reads_patches and reranker.image_encoder:
-            self._images = load_patch_encoder(
+            self._images = load_image_encoder(
                 reranker.image_encoder, device=model.device, dtype=model.encoder.dtype
             )
 
@@ -38,6 +39,10 @@ class RerankEncoder:
     def preprocessing(self) -> Preprocess:
         """How pictures are resized and scaled for :meth:`encode_video`."""
         return self._images.preprocessing
+
+    def fingerprint(self) -> str:
+        """Of the encoder whose image tokens are read."""
+        return self._images.fingerprint()
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str], text: TextFeatures) -> TextFeatures:

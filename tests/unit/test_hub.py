@@ -100,6 +100,33 @@ def test_a_shared_encoder(model: RetrievalModel, tmp_path: Path, monkeypatch: py
     assert again.fingerprint() == hub.load("tiny-base", device="cpu").fingerprint()
 
 
+def test_an_encoder_that_is_shared_twice(model: RetrievalModel, clip: Path, tmp_path: Path) -> None:
+    hub.save(model, tmp_path / "first", encoder_from=str(clip))
+    hub.save(model, tmp_path / "second", encoder_from=str(tmp_path / "first"))
+    assert torch.equal(scores(hub.load(tmp_path / "second", device="cpu")), scores(model))
+
+
+def test_the_image_encoder_of_a_model(model: RetrievalModel, clip: Path, tmp_path: Path) -> None:
+    hub.save(model, tmp_path / "own")
+    hub.save(model, tmp_path / "shared", encoder_from=str(clip))
+    expected = model.encoder.encode_video(VIDEOS, patches=True).patch
+    for place in (clip, tmp_path / "own", tmp_path / "shared"):
+        found = hub.load_image_encoder(place, device="cpu").encode_video(VIDEOS).patch
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_image_encoder_of_a_bundled_model() -> None:
+    """Those that share an encoder give its tokens, except where a frame's tokens depend on the other frames."""
+    one, other = (
+        hub.load_image_encoder(name, device="cpu") for name in ("storyboard-clip", "storyboard-xclip")
+    )
+    assert one.fingerprint() == other.fingerprint()
+    with pytest.raises(CheckpointError, match=r"storyboard-ts2net.* token shift.*'storyboard-clip'"):
+        hub.load_image_encoder("storyboard-ts2net", device="cpu")
+    with pytest.raises(UnknownModelError, match="did you mean 'storyboard-clip'"):
+        hub.load_image_encoder("storyboard-clop", device="cpu")
+
+
 def test_half_precision_storage_of_the_head(model: RetrievalModel, tmp_path: Path) -> None:
     hub.save(model, tmp_path / "half", head_dtype="fp16")
     hub.save(model, tmp_path / "full")
@@ -134,6 +161,14 @@ def test_a_shared_encoder_with_token_shift(shifted: RetrievalModel, clip: Path, 
     assert torch.equal(again.encode_text(TEXTS).sentence, plain.encode_text(TEXTS).sentence)
     assert again.fingerprint() == shifted.fingerprint()
     assert again.fingerprint() != plain.fingerprint()
+
+
+def test_a_shared_encoder_whose_token_shift_was_forgotten(shifted: RetrievalModel, tmp_path: Path) -> None:
+    hub.save(shifted, tmp_path / "again", encoder_from=str(tmp_path / "shifted"))
+    assert torch.equal(scores(hub.load(tmp_path / "again", device="cpu")), scores(shifted))
+    edit(tmp_path / "again", encoder={"from": str(tmp_path / "shifted")})
+    with pytest.raises(CheckpointError, match=r"that of .*shifted.*: it has token shift in \[1\]"):
+        hub.load(tmp_path / "again")
 
 
 def test_an_encoder_that_has_the_token_shift_already(tmp_path: Path) -> None:

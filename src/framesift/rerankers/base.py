@@ -99,8 +99,8 @@ class Reranker(nn.Module, ABC):
 
     @property
     def image_encoder(self) -> str:
-        """The frozen encoder whose patch tokens it reads, for :func:`.encoders.patches.load_patch_encoder`; empty: the
-        model's own encoder."""
+        """The frozen encoder whose patch tokens it reads, for :func:`.hub.load_image_encoder`; empty: the model's own
+        encoder."""
         return ""
 
     @property

@@ -48,8 +48,8 @@ class CrossTVRConfig:
         adapter_from: width of the encoder's tokens where a learned linear map brings them to ``visual_width``, which
             lets BLIP-2's key and value maps fit any encoder; ``None``: no such map. Open, paper: "initialised from
             BLIP-2, other modules random".
-        encoder: the frozen image encoder whose tokens it was trained on, by name or directory, for
-            :func:`.encoders.patches.load_patch_encoder`; empty: the first stage's. The paper has both, at equal R@1.
+        encoder: the frozen image encoder whose tokens it was trained on, by bundled name, directory or hub id, for
+            :func:`.hub.load_image_encoder`; empty: the first stage's. The paper has both, at equal R@1.
         num_selected: tokens kept a frame for the temporal pass, the class token included (M in the paper: 4).
         keep_class: the class token is always one of them. Open; TS2-Net, whose selector the paper cites, does this.
         selector_activation: of the selector's scores; ``softmax`` in the paper, ``tanh`` in TS2-Net's code.

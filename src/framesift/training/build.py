@@ -13,10 +13,9 @@ import torch
 from ..config import from_dict
 from ..encoders import ClipEncoder, Encoder, TokenShiftClipEncoder
 from ..encoders.openai import HEAD_WIDTH, text_blocks
-from ..encoders.patches import load_patch_encoder
 from ..encoders.weights import read_state
 from ..errors import CheckpointError, ConfigError, ShapeError, suggest
-from ..hub import load
+from ..hub import load, load_image_encoder
 from ..imports.blip2 import QFORMER_FILE, load_qformer
 from ..matchers import MATCHERS, build_matcher
 from ..model import RetrievalModel
@@ -160,7 +159,7 @@ def _cross_tvr(recipe: Recipe, model: RetrievalModel, report: Callable[[str], No
 def _token_width(model: RetrievalModel, encoder: str) -> int:
     """Width of the image tokens of ``encoder``; empty: of the model's own."""
     if encoder:
-        return load_patch_encoder(encoder, device="cpu").width
+        return load_image_encoder(encoder, device="cpu").width
     side = 64  # of a picture where the encoder takes any
     size = model.encoder.preprocessing.crop or model.encoder.preprocessing.size or (side, side)
     blank = Frames(np.zeros((1, *size, 3), np.uint8), np.zeros(1), "blank")

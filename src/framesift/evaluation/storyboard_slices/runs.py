@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ...config import to_dict
 from ...encoders import Encoder
-from ...encoders.patches import PatchEncoder, load_patch_encoder
+from ...encoders.patches import PatchEncoder
 from ...encoders.weights import hash_state
 from ...errors import InputError, suggest
-from ...hub import RERANKER_FOLDER, load
+from ...hub import RERANKER_FOLDER, load, load_image_encoder
 from ...model import RetrievalModel
 
 __all__ = ["BASELINE", "FAMILY", "Found", "Run", "find_runs", "load_runs", "references"]
@@ -135,7 +135,7 @@ def _load(one: Found, encoders: dict[str, Encoder], images: dict[str, PatchEncod
         tokens = encoder
         if reranker.image_encoder:
             if reranker.image_encoder not in images:
-                images[reranker.image_encoder] = load_patch_encoder(
+                images[reranker.image_encoder] = load_image_encoder(
                     reranker.image_encoder, device=model.device, dtype=model.encoder.dtype
                 )
             own = images[reranker.image_encoder]
