@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import repeat
@@ -50,12 +50,14 @@ class DecodedGallery(Gallery):
     """The rows of ``stored``, as the reranker of ``encoder`` reads them.
 
     :meth:`features` decodes the very frames that the rows were made of, so ask it for few rows. A row whose file is
-    gone, has changed since it was indexed, or cannot be read has no real frame, and :class:`.NotRerankedWarning`
-    says so.
+    gone, has changed since it was indexed, or cannot be read has no real frame, and ``tell`` is given a sentence about
+    it; by default it is a :class:`.NotRerankedWarning`.
     """
 
-    def __init__(self, stored: LanceGallery, encoder: RerankEncoder) -> None:
-        self._stored, self._encoder = stored, encoder
+    def __init__(
+        self, stored: LanceGallery, encoder: RerankEncoder, *, tell: Callable[[str], None] | None = None
+    ) -> None:
+        self._stored, self._encoder, self._tell = stored, encoder, tell or _warn
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -74,7 +76,7 @@ class DecodedGallery(Gallery):
             found = list(threads.map(_read, records, times, repeat(shrink)))
         failed = {str(error.path): error.reason for error in found if isinstance(error, DecodeError)}
         if failed:
-            _warn(failed)
+            self._tell(_said(failed))
         nothing = np.zeros((0, 1, 1, 3), np.uint8)
         frames = [_Pixels(nothing if isinstance(x, DecodeError) else x) for x in found]
         return self._encoder.encode_video(frames).to("cpu")
@@ -101,12 +103,14 @@ def _read(
     return frames.pixels
 
 
-def _warn(failed: dict[str, str]) -> None:
+def _said(failed: dict[str, str]) -> str:
     named = [f"{PurePath(path).name!r} ({reason})" for path, reason in list(failed.items())[:NAMED_FILES]]
     more = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
-    warnings.warn(
+    return (
         f"not reranked, and left in the matcher's order: {', '.join(named)}{more}; index them again, or drop what is"
-        " gone with: framesift index --prune",
-        NotRerankedWarning,
-        stacklevel=2,
+        " gone with: framesift index --prune"
     )
+
+
+def _warn(what: str) -> None:
+    warnings.warn(what, NotRerankedWarning, stacklevel=3)

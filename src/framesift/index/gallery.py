@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from jaxtyping import Int64
+from jaxtyping import Float, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..features import TextFeatures, VideoFeatures
 from ..ranking import Gallery, exact_candidates
-from .schema import IndexMeta, VideoRecord, from_column
+from .schema import IndexMeta, VideoRecord, from_column, tags_of
 from .store import Store, lance_errors
 
-__all__ = ["LanceGallery", "MomentRow", "list_lengths", "list_values"]
+__all__ = ["Catalogue", "LanceGallery", "MomentRow", "list_lengths", "list_values"]
 
 COLUMNS = ("video_id", "start_s", "end_s", "vector")
 
@@ -34,6 +35,26 @@ class MomentRow:
     uri: str
     start_s: float
     end_s: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Catalogue:
+    """The videos of a gallery, by number, and whose the rows are.
+
+    Attributes:
+        video_ids, uris: of every video; the path is absolute.
+        mtime_ns: when its file was last changed, as it was indexed.
+        duration_s: its length; NaN where it is not known.
+        tags: the user's.
+        video: number of every row's video, ``[row]``.
+    """
+
+    video_ids: tuple[str, ...]
+    uris: tuple[str, ...]
+    mtime_ns: NDArray[np.int64]
+    duration_s: NDArray[np.float64]
+    tags: tuple[tuple[str, ...], ...]
+    video: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,10 +89,11 @@ class LanceGallery(Gallery):
         # there
         self.version = store.version()
         self._store, self._meta = store, meta
-        videos = store.videos(columns=["video_id", "uri"])
+        videos = store.videos(columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"])
         self._uri: dict[str, str] = dict(
             zip(videos["video_id"].to_pylist(), map(from_column, videos["uri"].to_pylist()), strict=True)
         )
+        self._videos = videos
         self._dataset = store.moments()
         self._fragments = self._read_fragments(earlier._fragments if earlier else {})
         parts = list(self._fragments.values())
@@ -102,6 +124,35 @@ class LanceGallery(Gallery):
 
     def candidates(self, text: TextFeatures, depth: int | None) -> Int64[Tensor, "text candidate"]:
         return exact_candidates(text, self._vectors, depth)
+
+    @property
+    def vectors(self) -> Float[Tensor, "row dim"]:
+        """The coarse vector of every row: the unit-normalised mean of its frames. Not a copy: do not write to it."""
+        return self._vectors
+
+    @property
+    def start_s(self) -> NDArray[np.float64]:
+        """Where every row begins in its video, in seconds, ``[row]``."""
+        return self._start_s
+
+    @property
+    def end_s(self) -> NDArray[np.float64]:
+        """Where every row ends (exclusive), in seconds, ``[row]``."""
+        return self._end_s
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of the videos of the rows."""
+        number = {video_id: i for i, video_id in enumerate(self._uri)}
+        duration = self._videos["duration_s"].to_pylist()
+        return Catalogue(
+            video_ids=tuple(self._uri),
+            uris=tuple(self._uri.values()),
+            mtime_ns=self._videos["mtime_ns"].to_numpy(),
+            duration_s=np.array([np.nan if s is None else s for s in duration], dtype=np.float64),
+            tags=tuple(map(tags_of, self._videos["metadata"].to_pylist())),
+            video=np.array([number[video_id] for video_id in self._video_id], dtype=np.int64),
+        )
 
     def features(self, rows: Int64[Tensor, " row"]) -> VideoFeatures:
         return self.features_and_times(rows)[0]

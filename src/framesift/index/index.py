@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import torch
 
 from ..errors import FingerprintError, IndexStateError, InputError, UnknownModelError, suggest
-from ..features import TextFeatures, VideoFeatures
-from ..ranking import RERANK_DEPTH, Hit, Ranking, merge_adjacent, rank
+from ..features import VideoFeatures
+from ..ranking import RERANK_DEPTH, Hit, rank
 from .build import BuildConfig, BuildReport, Progress, build
 from .cutting import MomentMode
 from .decoded import DecodedGallery
 from .files import vanished
 from .gallery import LanceGallery
+from .hits import hits_of
 from .journal import ASIDE, JOURNAL_NAME, recover
 from .lock import LOCK_NAME, WriterLock
 from .patterns import Patterns, Selection
@@ -40,6 +41,9 @@ __all__ = ["Index", "IndexInfo"]
 
 OWN_NAMES = {META_NAME, LOCK_NAME, JOURNAL_NAME, ASIDE, f"{VIDEOS_TABLE}.lance", f"{MOMENTS_TABLE}.lance"}
 OWN_NAMES |= SUBTITLES_NAMES
+
+
+MOST_TAG_CHARACTERS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +112,7 @@ class Index:
         self._gallery: LanceGallery | None = None
         self._reranks: RerankEncoder | None = None
         self._refreshing = threading.Lock()
+        self._loading = threading.Lock()  # a model is dear: threads that need it wait for the first
 
     @classmethod
     def create(
@@ -216,20 +221,10 @@ class Index:
             ModelError: it cannot be had.
             FingerprintError: what is found under its name now computes other features.
         """
-        if self._model is None:
-            if self._meta.model is None:
-                raise IndexStateError(
-                    f"the index {str(self.path)!r} was built with a model that has no name; "
-                    "give it: Index.open(path, model=...)"
-                )
-            try:
-                self._model = self._checked(_loaded(self._meta.model))
-            except UnknownModelError as error:
-                raise UnknownModelError(
-                    f"the model of the index {str(self.path)!r} is not to be had: {error}. If it is "
-                    "elsewhere now, say where: Index.open(path, model=...), or --model on the command line"
-                ) from error
-        return self._model
+        with self._loading:
+            if self._model is None:
+                self._model = self._own_model()
+            return self._model
 
     @property
     def version(self) -> tuple[int, int, int]:
@@ -331,18 +326,32 @@ class Index:
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
         with self._writing() as store:
-            records = store.records()
-            chosen: dict[str, str] = {}
-            for path in given:
-                place = os.path.abspath(path)
-                folder = os.path.join(place, "")
-                found = {r.video_id: r.uri for r in records if r.uri == place or r.uri.startswith(folder)}
-                if not found:
-                    hint = suggest(place, [record.uri for record in records])
-                    raise InputError(f"the index {str(self.path)!r} holds nothing of {str(path)!r}{hint}")
-                chosen |= found
-            _forget(store, list(chosen))
-        return sorted(chosen.values())
+            chosen = self._chosen(store.records(), given)
+            _forget(store, [record.video_id for record in chosen])
+        return [record.uri for record in chosen]
+
+    def tag(
+        self, paths: str | Path | Iterable[str | Path], *, add: Iterable[str] = (), remove: Iterable[str] = ()
+    ) -> list[VideoRecord]:
+        """Give files, and all files of folders, tags to search by, or take them away; they survive indexing again.
+
+        A tag that is given and taken away in one call is taken away. Tags differ without regard to case.
+
+        Returns:
+            What the index now knows of these files, sorted by path.
+
+        Raises:
+            InputError: the index knows none of a path's files, or a tag is empty, too long or no line of text; nothing
+                is changed then.
+            IndexLockedError: another process is writing.
+        """
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        added, removed = [list(map(_checked_tag, tags)) for tags in (add, remove)]
+        with self._writing() as store:
+            before = self._chosen(store.records(), given)
+            after = [record.tagged(add=added, remove=removed) for record in before]
+            store.update_videos([new for old, new in zip(before, after, strict=True) if new.tags != old.tags])
+        return after
 
     def prune(self) -> list[str]:
         """Forget the files that are no longer there; returns their paths.
@@ -380,7 +389,9 @@ class Index:
         with self._writing() as store:
             left_out: dict[str, str] = {}
             for record in store.records():
-                holding = [s for place, s in folders.items() if record.uri.startswith(os.path.join(place, ""))]
+                holding = [
+                    s for place, s in folders.items() if record.uri.startswith(os.path.join(place, ""))
+                ]
                 if holding and record.uri not in places and not any(s.takes(record.uri) for s in holding):
                     left_out[record.video_id] = record.uri
             _forget(store, list(left_out))
@@ -456,7 +467,7 @@ class Index:
         model = self.model
         text = model.encode_text([query])
         reranker = model.reranker if rerank_depth else None
-        encoder = None if reranker is None else self._rerank_encoder(model, reranker)
+        encoder = None if reranker is None else self.rerank_encoder(reranker)
         rerank_text = None if encoder is None else encoder.encode_text([query], text)
 
         def answer(gallery: LanceGallery) -> list[Hit]:
@@ -472,7 +483,7 @@ class Index:
                 rerank_gallery=DecodedGallery(gallery, encoder) if encoder and decodes else None,
                 fusion=fusion,
             )
-            return _hits(text, ranking, gallery, model, k=k, unit=unit)
+            return hits_of(text, ranking, gallery, model, k=k, unit=unit)
 
         gallery = self._current()
         try:
@@ -482,6 +493,21 @@ class Index:
             if newer is gallery:
                 raise
             return answer(newer)  # the versions that the first try read were dropped meanwhile
+
+    def rerank_encoder(self, reranker: Reranker) -> RerankEncoder:
+        """What gives a reranker over the index's model its features; kept for the next time.
+
+        Raises:
+            ModelError: an encoder of its own cannot be had.
+        """
+        model = self.model
+        with self._loading:
+            if self._reranks is None or self._reranks.reranker is not reranker:
+                # imports transformers, which other searches do not need
+                from ..reranking import RerankEncoder
+
+                self._reranks = RerankEncoder(model, reranker)
+            return self._reranks
 
     def features(self, paths: Iterable[str | Path]) -> VideoFeatures:
         """The stored features of videos that are kept whole, a row for each path: what evaluation needs.
@@ -515,6 +541,34 @@ class Index:
             recover(self.path)
             yield Store(self.path)
 
+    def _own_model(self) -> RetrievalModel:
+        if self._meta.model is None:
+            raise IndexStateError(
+                f"the index {str(self.path)!r} was built with a model that has no name; "
+                "give it: Index.open(path, model=...)"
+            )
+        try:
+            return self._checked(_loaded(self._meta.model))
+        except UnknownModelError as error:
+            raise UnknownModelError(
+                f"the model of the index {str(self.path)!r} is not to be had: {error}. If it is "
+                "elsewhere now, say where: Index.open(path, model=...), or --model on the command line"
+            ) from error
+
+    def _chosen(self, records: Iterable[VideoRecord], paths: Iterable[str | Path]) -> list[VideoRecord]:
+        """The records of files and of all files of folders, sorted by path."""
+        known = list(records)
+        chosen: dict[str, VideoRecord] = {}
+        for path in paths:
+            place = os.path.abspath(path)
+            folder = os.path.join(place, "")
+            found = {r.uri: r for r in known if r.uri == place or r.uri.startswith(folder)}
+            if not found:
+                hint = suggest(place, [record.uri for record in known])
+                raise InputError(f"the index {str(self.path)!r} holds nothing of {str(path)!r}{hint}")
+            chosen |= found
+        return [chosen[uri] for uri in sorted(chosen)]
+
     def _current(self) -> LanceGallery:
         """The gallery as committed last; threads that search meanwhile keep the one they have."""
         store = self._opened()
@@ -522,14 +576,6 @@ class Index:
             held = self._gallery
             self._gallery = held.refreshed() if held is not None else LanceGallery(store, self._meta)
             return self._gallery
-
-    def _rerank_encoder(self, model: RetrievalModel, reranker: Reranker) -> RerankEncoder:
-        """What gives the reranker its features; loaded once."""
-        if self._reranks is None or self._reranks.reranker is not reranker:
-            from ..reranking import RerankEncoder  # imports transformers, which other searches do not need
-
-            self._reranks = RerankEncoder(model, reranker)
-        return self._reranks
 
     def _checked(self, model: RetrievalModel) -> RetrievalModel:
         given = model.fingerprint()
@@ -544,56 +590,14 @@ class Index:
         return model
 
 
-def _hits(
-    text: TextFeatures,
-    ranking: Ranking,
-    gallery: LanceGallery,
-    model: RetrievalModel,
-    *,
-    k: int,
-    unit: Literal["moment", "video"],
-) -> list[Hit]:
-    """The first results of a ranking, with the frames of the moments that they consist of."""
-    rows, scores = ranking.rows[0].tolist(), ranking.scores[0].tolist()
-    places = [gallery.moment(row) for row in rows]
-    if unit == "video":
-        best = {place.video_id: position for position, place in reversed(list(enumerate(places)))}
-        groups = [[position] for position in sorted(best.values())[:k]]
-    else:
-        groups = merge_adjacent(
-            [place.video_id for place in places],
-            [place.start_s for place in places],
-            [place.end_s for place in places],
-            k=k,
+def _checked_tag(tag: str) -> str:
+    """Raises InputError unless it can be shown in a line and stored."""
+    tag = tag.strip()
+    if not 0 < len(tag) <= MOST_TAG_CHARACTERS or not tag.isprintable():
+        raise InputError(
+            f"the tag {tag[:80]!r} cannot be used; it is a line of text of 1 to {MOST_TAG_CHARACTERS} characters"
         )
-    used = [position for group in groups for position in group]
-    if not used:
-        return []
-    features, times = gallery.features_and_times(torch.tensor([rows[position] for position in used]))
-    weights = dict(zip(used, _attention(text, features, model), strict=True))
-    times_of = dict(zip(used, times, strict=True))
-    return [
-        Hit(
-            rank=number,
-            video=places[group[0]].uri,
-            start_s=places[group[0]].start_s,
-            end_s=places[group[-1]].end_s,
-            score=scores[min(group)],  # scores before and behind the reranker's depth do not compare
-            frame_times_s=tuple(time for position in group for time in times_of[position]),
-            # every moment's weights sum to one; so do the result's
-            attention=tuple(weight / len(group) for position in group for weight in weights[position]),
-        )
-        for number, group in enumerate(groups, start=1)
-    ]
-
-
-def _attention(text: TextFeatures, features: VideoFeatures, model: RetrievalModel) -> list[list[float]]:
-    """The matcher's weights over the real frames of every moment; a frame has those of its tokens."""
-    sentence, tokens = text.sentence, model.temporal.tokens_per_frame
-    with torch.inference_mode():
-        weights = model.matcher.attention(text, features.to(sentence.device, sentence.dtype))[0].float().cpu()
-    real = (row[mask] for row, mask in zip(weights, features.frame_mask, strict=True))
-    return [row.unflatten(0, (-1, tokens)).sum(dim=1).tolist() for row in real]
+    return tag
 
 
 def _forget(store: Store, video_ids: Sequence[str]) -> None:

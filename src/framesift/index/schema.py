@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +30,7 @@ __all__ = [
     "VideoRecord",
     "from_column",
     "moments_schema",
+    "tags_of",
     "to_column",
     "videos_schema",
 ]
@@ -119,7 +121,7 @@ class VideoRecord:
         added_at: ISO time (UTC) of indexing.
         status: ``"ok"`` or ``"failed"``.
         error: why it failed.
-        metadata: JSON object for filters.
+        metadata: JSON object; its ``tags`` are the user's (:attr:`tags`).
     """
 
     video_id: str
@@ -138,6 +140,19 @@ class VideoRecord:
     error: str | None = None
     metadata: str = "{}"
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """What the user calls the video, sorted; metadata that holds no tags has none."""
+        return tags_of(self.metadata)
+
+    def tagged(self, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> VideoRecord:
+        """The record with other tags, which differ without regard to case; what else ``metadata`` holds is kept."""
+        gone = {tag.casefold() for tag in remove}
+        kept = {tag.casefold(): tag for tag in self.tags if tag.casefold() not in gone}
+        tags = {**{tag.casefold(): tag for tag in add if tag.casefold() not in gone}, **kept}
+        values = {**_metadata(self.metadata), "tags": sorted(tags.values())}
+        return replace(self, metadata=json.dumps(values, ensure_ascii=False))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
@@ -151,6 +166,20 @@ class VideoRecord:
     def from_row(cls, row: dict[str, Any]) -> VideoRecord:
         """The record of a row of the table."""
         return replace(cls(**row), uri=from_column(row["uri"]))
+
+
+def tags_of(metadata: str | None) -> tuple[str, ...]:
+    """The tags of a column ``metadata``."""
+    tags = _metadata(metadata).get("tags")
+    return tuple(sorted(tag for tag in tags if isinstance(tag, str))) if isinstance(tags, list) else ()
+
+
+def _metadata(metadata: str | None) -> dict[str, Any]:
+    try:
+        values = json.loads(metadata or "{}")
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 FILE_URI = "file://"
