@@ -3,6 +3,8 @@
 The best chain that ends in a moment is that moment's score for the last step, and the best chain of the steps before
 among those that end before it begins. The best of a stretch of moments is looked up in a table of maxima over stretches
 of 1, 2, 4, ... moments, so that all moments of all videos are done at once: O(steps x moments x log moments).
+
+A short video is one moment, and no moment follows itself: :func:`windows` cuts it further.
 """
 
 from __future__ import annotations
@@ -11,16 +13,37 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError, ShapeError
+from ..features import VideoFeatures, masked_mean
 
-__all__ = ["Chain", "follow", "follow_frames"]
+__all__ = ["Chain", "Windows", "follow", "windows"]
 
+WINDOW_FRAMES = 3  # a quarter of the usual 12; docs/search-quality.md
 TOUCHING_S = 1e-3  # as ranking.ADJACENT_S: moments are cut without gaps; this only absorbs rounding
 
 Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Windows:
+    """Moments inside of moments.
+
+    Attributes:
+        features: ``[window]``.
+        owner: the moment that each lies in.
+        start_s, end_s: in the video, in seconds, ``[window]``.
+    """
+
+    features: VideoFeatures
+    owner: tuple[int, ...]
+    start_s: NDArray[np.float64]
+    end_s: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.owner)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,40 +120,65 @@ def follow(
     return [chain for _, _, chain in sorted(chains, key=lambda entry: entry[:2])]
 
 
-def follow_frames(
+def windows(
+    video: VideoFeatures,
     frame_times_s: Sequence[Sequence[float]],
-    step_scores: Sequence[Float[np.ndarray, "step frame"]],
-    within_s: Sequence[float | None],
-) -> list[Chain | None]:
-    """The best chain inside every moment, of single frames: for a short video that is kept whole.
+    end_s: Sequence[float],
+    *,
+    steps: int,
+    num_frames: int = WINDOW_FRAMES,
+    tokens_per_frame: int = 1,
+) -> Windows:
+    """Moments inside of moments: all runs of three frames, so that "A then B" is found in a short video kept whole.
+
+    Score them as any other moments and give them to :func:`follow`, with their ``owner`` as the video.
 
     Args:
-        frame_times_s: of every moment the times of its frames, ascending, in seconds.
-        step_scores: of every moment how well its frames fit every step, ``[step, frame]``.
-        within_s: as for :func:`follow`; from frame to frame.
-
-    Returns:
-        For every moment its chain, whose ``rows`` are numbers of frames; None where it has fewer frames than steps.
+        video: features of the moments, ``[moment]``, whose real frames come first.
+        frame_times_s: of every moment the times of its real frames, ascending, in seconds.
+        end_s: when every moment ends.
+        steps: of the query. A moment of few frames has shorter windows, so that all steps find a place; one of fewer
+            frames than steps has none.
+        num_frames: of a window.
+        tokens_per_frame: rows that a frame takes in ``video.frame`` (:attr:`.Temporal.tokens_per_frame`).
 
     Raises:
-        ShapeError, InputError: as for :func:`follow`.
+        ShapeError: times do not fit the features.
     """
-    if len(frame_times_s) != len(step_scores):
-        raise ShapeError("step_scores", expected=f"{len(frame_times_s)} moments", got=len(step_scores))
-    lengths = [len(times) for times in frame_times_s]
-    if not sum(lengths):
-        return [None] * len(lengths)
-    owner = np.repeat(np.arange(len(lengths)), lengths)
-    times = np.concatenate([np.asarray(own, np.float64) for own in frame_times_s])
-    scores = np.concatenate([np.asarray(own, np.float64) for own in step_scores if np.size(own)], axis=1)
-    found: list[Chain | None] = [None] * len(lengths)
-    offset = np.cumsum([0, *lengths])
-    # frames are points in time, a hair apart at least, so that none follows itself
-    for chain in follow(owner.tolist(), times, times, scores, within_s):
-        own = int(owner[chain.rows[0]])
-        rows = tuple(row - int(offset[own]) for row in chain.rows)
-        found[own] = Chain(rows=rows, score=chain.score)
-    return found
+    if not len(video) == len(frame_times_s) == len(end_s):
+        raise ShapeError("frame_times_s, end_s", expected=len(video), got=[len(frame_times_s), len(end_s)])
+    owner: list[int] = []
+    first: list[int] = []
+    length: list[int] = []
+    spans: list[tuple[float, float]] = []
+    for moment, (times, end) in enumerate(zip(frame_times_s, end_s, strict=True)):
+        if len(times) * tokens_per_frame != int(video.frame_mask[moment].sum()):
+            raise ShapeError(
+                f"frame_times_s of moment {moment}",
+                expected=f"{int(video.frame_mask[moment].sum())} frames of {tokens_per_frame} tokens each",
+                got=len(times),
+            )
+        own = max(1, min(num_frames, len(times) // steps))
+        starts = range(len(times) - own + 1) if len(times) >= steps else range(0)
+        edges = [*times, end]
+        owner += [moment] * len(starts)
+        first += starts
+        length += [own] * len(starts)
+        spans += [(edges[start], max(edges[start], edges[start + own])) for start in starts]
+    place = torch.arange(video.frame.shape[1]) // tokens_per_frame
+    begin, count = torch.tensor(first, dtype=torch.long), torch.tensor(length, dtype=torch.long)
+    inside = (place >= begin[:, None]) & (place < (begin + count)[:, None])
+    rows = torch.tensor(owner, dtype=torch.long)
+    frame, mask = video.frame[rows], video.frame_mask[rows] & inside
+    # what a temporal module made of all frames speaks of the other ones, too
+    whole = None if video.video is None else masked_mean(frame, mask)
+    span = np.array(spans, dtype=np.float64).reshape(-1, 2)
+    return Windows(
+        features=VideoFeatures(frame=frame, frame_mask=mask, video=whole),
+        owner=tuple(owner),
+        start_s=span[:, 0],
+        end_s=span[:, 1],
+    )
 
 
 def _best_of_stretches(values: NDArray[np.float64], first: Rows, stop: Rows) -> Rows:
