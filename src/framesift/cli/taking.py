@@ -42,9 +42,9 @@ MOST_FRAMES = 400  # of a sheet; more cannot be told apart
 class CutMode(StrEnum):
     """How a stretch gets into its file."""
 
-    auto = "auto"
-    copy = "copy"
-    encode = "encode"
+    AUTO = "auto"
+    COPY = "copy"
+    ENCODE = "encode"
 
 
 def parse_time(text: str) -> float:
@@ -77,7 +77,7 @@ def cut(
         help="The file to write: .mp4, .m4v, .mov, .mkv or .webm. Default: named after the video and the times, here.",
     ),
     mode: CutMode = typer.Option(
-        CutMode.auto,
+        CutMode.AUTO,
         help="copy: the streams as they are, from the keyframe before START. encode: exact, as H.264 and AAC (VP9 and "
         "Opus in .webm). auto: a copy where that works and begins less than 10 s early.",
     ),
@@ -112,10 +112,8 @@ def cut(
 
 def sheet(
     video: Path = typer.Argument(..., help="Video file.", metavar="VIDEO"),
-    start: str | None = typer.Argument(
-        None, help="Where to begin. Default: the beginning.", metavar="[START"
-    ),
-    end: str | None = typer.Argument(None, help="Where to end. Default: the end.", metavar="END]"),
+    start: str | None = typer.Argument(None, help="Where to begin. Default: the beginning.", metavar="START"),
+    end: str | None = typer.Argument(None, help="Where to end. Default: the end.", metavar="END"),
     times: str | None = typer.Option(None, help="Show the frames at these times, separated by commas."),
     every: float | None = typer.Option(None, min=0.0, help="Show a frame for every so many seconds."),
     frames: int = typer.Option(

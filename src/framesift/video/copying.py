@@ -22,11 +22,20 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 
-from ..errors import DecodeError
-from .container import VideoFile
+from ..errors import InputError
+from .container import IN_ORDER_CODECS, MATROSKA, VideoFile
 from .gops import GopReader, SeekError
 
-__all__ = ["TICK_SLACK", "CannotCopy", "Written", "codec_name", "copy_stretch", "keyframe_start_s", "writing"]
+__all__ = [
+    "TICK_SLACK",
+    "CannotCopy",
+    "Written",
+    "codec_name",
+    "copy_stretch",
+    "keyframe_start_s",
+    "past_the_end",
+    "writing",
+]
 
 TICK_SLACK = 1e-4  # as in decode.py: 0.29 s * 100 is 28.999999999999996 ticks
 
@@ -73,11 +82,25 @@ class Written:
 
 @contextmanager
 def writing(target: str | os.PathLike[str], muxer: str) -> Generator[OutputContainer]:
-    """An open output file of this container; an MP4 gets its index in front, where a browser looks first."""
+    """An open output file of this container; an MP4 gets its index in front, where a browser looks first.
+
+    Raises InputError for a path that FFmpeg cannot take.
+    """
     options = {"movflags": "+faststart"} if muxer in _HAS_EDIT_LISTS else {}
     name = "file:" + os.fsdecode(target)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"cannot write to {os.fsdecode(os.path.dirname(target))!r}: the name is not UTF-8"
+        ) from None
     with av.open(name, "w", format=muxer, options=options) as container:
         yield container
+
+
+def past_the_end(path: str, start_s: float, end_s: float) -> InputError:
+    """For a stretch that begins after the last frame, which ends at ``end_s``."""
+    return InputError(f"the stretch begins at {start_s:g} s, but {path!r} ends at {end_s:.3f} s")
 
 
 def codec_name(stream: Stream) -> str | None:
@@ -114,8 +137,8 @@ def copy_stretch(
 ) -> Written:
     """Copy ``[start_s, end_s)``, from the keyframe before it, to a new file of the container ``muxer``.
 
-    Raises CannotCopy, also for more than ``max_bytes``, DecodeError for no readable video, and OSError where ``target``
-    cannot be written.
+    Raises CannotCopy, also for more than ``max_bytes``, DecodeError for no readable video, InputError for a stretch
+    after its end, and OSError where ``target`` cannot be written.
     """
     with VideoFile(path) as video:
         first, keyframe = _keyframe(video, start_s)
@@ -136,12 +159,14 @@ def copy_stretch(
             with writing(target, muxer) as output:
                 copy.run(output, keyframe)
         except (FFmpegError, ValueError) as error:
-            if isinstance(error, DecodeError):
+            if isinstance(error, InputError):
                 raise
             raise CannotCopy(f"FFmpeg refuses to write it as {muxer} ({error})") from error
         if video.damage is not None:
             copy.notes.append(f"the file is damaged: {video.damage}")
         zero = first * video.time_base
+        if copy.last - zero <= start_s:
+            raise past_the_end(path, start_s, float(copy.last - zero))
         return Written(float(copy.origin - zero), float(copy.last - zero), copy.codecs, copy.notes)
 
 
@@ -201,8 +226,11 @@ class _Copy:
         for key in ("title", "creation_time"):
             if key in self._video.container.metadata:
                 output.metadata[key] = self._video.container.metadata[key]
+        times = iter(self._decoding_times(keyframe)) if self._is_without_decoding_times() else None
         size_bytes = 0
         for packet in self._kept(keyframe):
+            if times is not None and packet.stream is self._video.stream:
+                packet.dts = next(times)
             size_bytes += packet.size
             if self._max_bytes is not None and size_bytes > self._max_bytes:
                 raise CannotCopy(f"it would be larger than {self._max_bytes} bytes")
@@ -211,9 +239,25 @@ class _Copy:
             if packet.stream is self._video.stream and not packet.is_discard:
                 ticks = packet.duration or self._video.frame_ticks
                 self.last = max(self.last, (cast("int", packet.pts) + ticks) * base)
-            packet.pts, packet.dts = _moved(packet.pts, shift), _moved(packet.dts, shift)
+            packet.pts = cast("int", packet.pts) - shift
+            packet.dts = packet.pts if packet.dts is None else packet.dts - shift
             packet.stream = copies[packet.stream.index]
             output.mux(packet)
+
+    def _is_without_decoding_times(self) -> bool:
+        """Matroska stores none, and FFmpeg's guesses begin only some pictures after a seek."""
+        in_order = self._video.codec.name in IN_ORDER_CODECS
+        return self._video.container.format.name == MATROSKA and not in_order
+
+    def _decoding_times(self, keyframe: int) -> list[int]:
+        """A decoding time for each picture that is kept, from a pass over them: the times of display in order, as much
+        earlier as it takes for no picture to be shown before it is decoded."""
+        shown = [cast("int", p.pts) for p in self._kept(keyframe) if p.stream is self._video.stream]
+        ordered = sorted(shown)
+        places = {pts: place for place, pts in enumerate(ordered)}
+        delay = max((number - places[pts] for number, pts in enumerate(shown)), default=0)
+        before = [ordered[0] - (delay - number) * self._video.frame_ticks for number in range(delay)]
+        return (before + ordered)[: len(shown)]
 
     def _kept(self, keyframe: int) -> Iterator[Packet]:
         """Packets of the stretch in the order of the file.
@@ -232,7 +276,7 @@ class _Copy:
                 yield from spare
                 spare.clear()
                 yield packet
-            elif cast("int", packet.dts) * base < self._end:
+            elif packet.dts is None or packet.dts * base < self._end:
                 spare.append(packet)
 
     def _sound_or_text(self, packet: Packet) -> Packet | None:
@@ -262,7 +306,7 @@ class _Copy:
             before: list[Packet] = []  # sound may be stored a little before the picture of its time
             packets = video.packets_of(self._streams)
             for packet in packets:
-                if packet.pts is None or packet.dts is None:
+                if packet.pts is None:
                     raise CannotCopy("some of its packets have no time")
                 if packet.stream is not video.stream:
                     before.append(packet)
@@ -271,23 +315,20 @@ class _Copy:
                     yield packet
                     yield from self._to_the_end(packets)
                     return
-                elif packet.dts > keyframe:
+                elif packet.dts is not None and packet.dts > keyframe:
                     break
         raise CannotCopy("its keyframe is not found again")
 
     def _to_the_end(self, packets: Iterator[Packet]) -> Iterator[Packet]:
         open_streams = {stream.index for stream in self._streams if stream.type != "subtitle"}
         for packet in packets:
-            if packet.pts is None or packet.dts is None:
+            if packet.pts is None:
                 raise CannotCopy("some of its packets have no time")
-            time = packet.dts * packet.time_base
-            if time >= self._end:
-                open_streams.discard(packet.stream.index)
-            is_video = packet.stream is self._video.stream
-            if not open_streams or (is_video and time > self._end + _INTERLEAVED_S):
-                return
+            if packet.dts is not None:
+                time = packet.dts * packet.time_base
+                if time >= self._end:
+                    open_streams.discard(packet.stream.index)
+                is_video = packet.stream is self._video.stream
+                if not open_streams or (is_video and time > self._end + _INTERLEAVED_S):
+                    return
             yield packet
-
-
-def _moved(time: int | None, by: int) -> int | None:
-    return None if time is None else time - by

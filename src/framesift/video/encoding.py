@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from ..errors import DecodeError, InputError
 from .container import MAX_PIXELS, VideoFile
-from .copying import TICK_SLACK, Written, writing
+from .copying import TICK_SLACK, Written, past_the_end, writing
 from .gops import GopReader, SeekError
 from .pictures import pixel_aspect
 
@@ -195,12 +195,10 @@ class _Pictures:
                 yield at, frame
         if on_display is not None:
             at, frame = on_display
-            if at + (frame.duration or self.video.frame_ticks) <= 0:
-                seconds = (at + self._low - self._first) * float(self.video.time_base)
-                raise InputError(
-                    f"the stretch begins at {self.start_s:g} s, but the last frame of {self.video.path!r} "
-                    f"is at {seconds:.3f} s"
-                )
+            ends = at + (frame.duration or self.video.frame_ticks)
+            if ends <= 0:
+                after_s = (ends + self._low - self._first) * float(self.video.time_base)
+                raise past_the_end(self.video.path, self.start_s, after_s)
             yield 0, frame
 
 
