@@ -28,9 +28,10 @@ status with which the command line ends; ``framesift --help`` lists them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "CheckpointError",
@@ -66,6 +67,19 @@ class FramesiftError(Exception):
 
     exit_code = 1
 
+    def __reduce__(self) -> tuple[Callable[..., FramesiftError], tuple[Any, ...]]:
+        """Errors travel between processes, whatever their constructors take."""
+        return _again, (type(self), self.args, vars(self))
+
+
+def _again(
+    kind: type[FramesiftError], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> FramesiftError:
+    error = kind.__new__(kind)
+    error.args = args
+    vars(error).update(attributes)
+    return error
+
 
 class InputError(FramesiftError, ValueError):
     """The caller's value is wrong."""
@@ -82,9 +96,6 @@ class DecodeError(InputError):
         super().__init__(f"cannot decode {str(path)!r}: {reason}")
         self.path = path
         self.reason = reason
-
-    def __reduce__(self) -> tuple[type[DecodeError], tuple[str | Path, str]]:
-        return type(self), (self.path, self.reason)  # it travels between processes
 
 
 class EmptyVideoError(DecodeError):

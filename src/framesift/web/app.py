@@ -8,10 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.types import Scope
 
 from ..index import Index
-from .api import media, searching, sessions, videos
+from .api import benchmark, jobs, media, searching, sessions, taking, uploads, videos
 from .errors import handle_errors
 from .guard import Guard
 from .services import Services
@@ -54,12 +53,9 @@ def create_app(libraries: Mapping[str, str | Path | Index], *, settings: Setting
     )
     app.state.services = services
 
-    def observe(scope: Scope, status: int, took_s: float) -> None:
-        pass
-
-    app.add_middleware(Guard, settings=settings, observe=observe)
+    app.add_middleware(Guard, settings=settings, observe=services.measures.observe)
     handle_errors(app)
-    for part in (sessions, searching, videos, media):
+    for part in (sessions, searching, uploads, videos, media, taking, jobs, benchmark):
         app.include_router(part.router)
     _add_pages(app)
     return app

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from .errors import ApiError
 
 if TYPE_CHECKING:
     from ..model import RetrievalModel
+    from .captions import KnownCaption
     from .plain import Searcher
 
 __all__ = ["Catalogue", "Libraries", "Library", "Models"]
@@ -68,16 +68,7 @@ class Catalogue:
     @cached_property
     def tags(self) -> tuple[str, ...]:
         """All tags of all videos, sorted."""
-        return tuple(sorted({tag for record in self.records for tag in tags_of(record)}, key=str.casefold))
-
-
-def tags_of(record: VideoRecord) -> list[str]:
-    """The tags of a video."""
-    try:
-        tags = json.loads(record.metadata).get("tags", [])
-    except (ValueError, AttributeError):
-        return []
-    return [str(tag) for tag in tags] if isinstance(tags, list) else []
+        return tuple(sorted({tag for record in self.records for tag in record.tags}, key=str.casefold))
 
 
 class Library:
@@ -98,6 +89,7 @@ class Library:
         self._listing: Index | None = self._given
         self._searcher: Searcher | None = None
         self._catalogue: Catalogue | None = None
+        self._captions: tuple[Catalogue, list[KnownCaption]] | None = None
 
     def __repr__(self) -> str:
         return f"<Library {self.name} at {self.path}>"
@@ -142,6 +134,16 @@ class Library:
             held = self._catalogue = Catalogue(version, tuple(index.videos()))
         return held
 
+    @property
+    def captions(self) -> list[KnownCaption]:
+        """Captions of its videos that lie beside them, read again when the index has changed."""
+        from .captions import captions_beside
+
+        catalogue = self.catalogue
+        if self._captions is None or self._captions[0] is not catalogue:
+            self._captions = (catalogue, captions_beside(catalogue))
+        return self._captions[1]
+
     def record(self, video_id: str) -> VideoRecord:
         """The file of an identifier.
 
@@ -165,6 +167,7 @@ class Library:
             "failed": len(catalogue.records) - len(good),
             "moments": len(self.listing),
             "duration_s": sum(record.duration_s or 0.0 for record in good),
+            "subtitles": self.listing.subtitles.counts().videos,
             "model": meta.model,
             "cutting": meta.moments,
             "folders": list(catalogue.folders),

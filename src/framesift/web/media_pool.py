@@ -13,7 +13,6 @@ from typing import Any
 
 from ..errors import DecodeError
 from .pools import Pool
-from .settings import Settings
 
 __all__ = ["MediaPool"]
 
@@ -22,16 +21,27 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class MediaPool:
-    """Runs the tasks of :mod:`.media_process`, each within a time and memory limit."""
+    """Runs the tasks of :mod:`.media_process`, each within a time and memory limit.
 
-    def __init__(self, settings: Settings) -> None:
-        count = settings.media_processes
-        self._timeout_s = settings.media_s
-        self._pool = Pool("pictures and clips", threads=count, waiting=settings.media_waiting)
-        self._all = [_Process() for _ in range(count)]
+    Args:
+        name: what is made, in the message to those who are sent away.
+        processes: tasks at a time.
+        waiting: tasks that may wait, before others are sent away with status 503.
+        timeout_s: seconds after which a task is given up.
+    """
+
+    def __init__(self, name: str, *, processes: int, waiting: int, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._pool = Pool(name, threads=processes, waiting=waiting)
+        self._all = [_Process() for _ in range(processes)]
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
         for process in self._all:
             self._idle.put(process)
+
+    @property
+    def accepted(self) -> int:
+        """Tasks that run or wait now."""
+        return self._pool.accepted
 
     async def run(self, task: str, **arguments: Any) -> Any:
         """The value of a task.

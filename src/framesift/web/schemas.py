@@ -131,7 +131,7 @@ class JobBody(_Body):
 class ExportedMoment(MomentBody):
     """A result to write down."""
 
-    score: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    score: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     text: Annotated[Text, Field(max_length=1000)] | None = None
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
@@ -16,12 +16,18 @@ from ..index.schema import VideoRecord
 from .cache import FileCache
 from .errors import ApiError
 from .files import check_indexed
+from .jobs import Jobs
 from .library import Libraries, Library
+from .measuring import Measures
 from .media_pool import MediaPool
 from .pools import Pool
 from .settings import Settings
+from .uploads import Uploads
 
 __all__ = ["Services", "ServicesOf", "services_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,8 @@ class Services:
     """Indexes, threads, processes and stores of one server.
 
     Attributes:
+        searching, reading: threads for searches, and for lists and other short reading.
+        pictures, clips: processes that decode and encode; clips take minutes, so they do not share.
         stopping: set when the server is asked to end, so that streams of events end, too.
     """
 
@@ -36,30 +44,70 @@ class Services:
     libraries: Libraries
     searching: Pool
     reading: Pool
-    media: MediaPool
+    pictures: MediaPool
+    clips: MediaPool
     cache: FileCache
+    uploads: Uploads
+    jobs: Jobs
+    measures: Measures
     stopping: threading.Event
 
     @classmethod
     def start(cls, sources: Mapping[str, str | Path | Index], settings: Settings) -> Services:
-        """All of them, for the indexes of ``sources``."""
+        """All of them, for the indexes of ``sources``; jobs that were interrupted go on.
+
+        Raises:
+            InputError: there is no index.
+            IndexStateError: the folder of jobs cannot be written to.
+        """
+        libraries = Libraries(sources)
+        reading = Pool("lists", threads=2, waiting=settings.search_waiting)
+        searching = Pool("searches", threads=settings.search_threads, waiting=settings.search_waiting)
+        pictures = MediaPool(
+            "pictures",
+            processes=settings.picture_processes,
+            waiting=settings.picture_waiting,
+            timeout_s=settings.picture_s,
+        )
+        clips = MediaPool(
+            "clips",
+            processes=settings.clip_processes,
+            waiting=settings.clip_waiting,
+            timeout_s=settings.clip_s,
+        )
+        cache = FileCache(settings.cache / "media", settings.cache_bytes)
+        jobs = Jobs({library.name: library.path for library in libraries}, settings.state)
         return cls(
             settings=settings,
-            libraries=Libraries(sources),
-            searching=Pool("searches", threads=settings.search_threads, waiting=settings.search_waiting),
-            reading=Pool("lists", threads=2, waiting=settings.search_waiting),
-            media=MediaPool(settings),
-            cache=FileCache(settings.cache / "media", settings.cache_bytes),
+            libraries=libraries,
+            searching=searching,
+            reading=reading,
+            pictures=pictures,
+            clips=clips,
+            cache=cache,
+            uploads=Uploads(settings, pictures, reading),
+            jobs=jobs,
+            measures=Measures(
+                libraries, {"search": searching, "pictures": pictures, "clips": clips}, cache, jobs
+            ),
             stopping=threading.Event(),
         )
 
     def close(self) -> None:
         """End threads, processes and jobs; a job goes on when the next server starts."""
         self.stopping.set()
+        self.jobs.close()
         self.searching.close()
         self.reading.close()
-        self.media.close()
+        self.pictures.close()
+        self.clips.close()
+        self.uploads.close()
         self.libraries.close()
+
+    def check_writable(self) -> None:
+        """Raise ApiError, status 403, where nothing may be changed."""
+        if self.settings.read_only:
+            raise ApiError(403, "read_only", "this server was started with --read-only")
 
     def find(self, video_id: str, index: str | None) -> tuple[Library, VideoRecord]:
         """A video by its identifier, in the index named or in any.
@@ -81,14 +129,15 @@ class Services:
         Raises:
             ApiError: 404, it is not known; 403, 409 or 410, the file is not to be read (:mod:`.files`).
         """
-        return await self.reading.run(partial(self._readable, video_id, index))
+        return await self.reading.run(self._readable, video_id, index)
 
     def _readable(self, video_id: str, index: str | None) -> tuple[VideoRecord, str]:
         _, record = self.find(video_id, index)
         return record, check_indexed(record, self.settings.allow_folders)
 
-    async def searched(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+    async def search(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What a function of the search engine returns, computed in one of its threads."""
+        self.measures.queries.inc()
         return await self.searching.run(partial(function, *args, **kwargs))
 
 

@@ -42,10 +42,10 @@ class Settings:
         upload_s: how long an upload is kept, in seconds.
         search_threads: searches at a time; each computes on one core.
         search_waiting: searches that may wait for their turn, before others are sent away with status 503.
-        media_processes: files decoded at a time, each in a process of its own.
-        media_waiting: the same for pictures and clips.
-        media_s: seconds after which making a picture or clip is given up.
-        clip_s: length of a clip made for playing or cut out, at most, in seconds.
+        picture_processes, picture_waiting: the same for pictures, each of which is decoded in a process of its own.
+        picture_s: seconds after which a picture is given up.
+        clip_processes, clip_waiting, clip_s: the same for clips that are encoded or cut out.
+        clip_length_s: length of such a clip, at most, in seconds.
     """
 
     token: str | None = field(default=None, repr=False)
@@ -61,10 +61,13 @@ class Settings:
     upload_s: float = 3600.0
     search_threads: int = 2
     search_waiting: int = 128
-    media_processes: int = 2
-    media_waiting: int = 256
-    media_s: float = 60.0
-    clip_s: float = 600.0
+    picture_processes: int = 2
+    picture_waiting: int = 256
+    picture_s: float = 30.0
+    clip_processes: int = 1
+    clip_waiting: int = 8
+    clip_s: float = 300.0
+    clip_length_s: float = 600.0
 
     def __post_init__(self) -> None:
         if self.token is not None and len(self.token) < MIN_TOKEN_CHARS:

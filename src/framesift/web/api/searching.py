@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 
+from ...errors import InputError
 from ...ranking import RERANK_DEPTH
 from ...search.answer import Answer, Result
 from ...search.query import MomentRef, MomentTerm, Term
@@ -41,18 +42,21 @@ async def search_line(
 ) -> Json:
     """Search by a line of text, in the syntax of the command line."""
     body = SearchBody(query=q, index=index, k=k, offset=offset, unit=unit, rerank=rerank)
-    return Json(await services.searched(_answer, services, body))
+    return Json(await services.search(_answer, services, body))
 
 
 @router.post("/api/search")
 async def search(services: ServicesOf, body: SearchBody) -> Json:
     """Search by text, pictures, clips, moments, and by what was liked and disliked."""
-    return Json(await services.searched(_answer, services, body))
+    return Json(await services.search(_answer, services, body))
 
 
 def _answer(services: Services, body: SearchBody) -> dict[str, Any]:
     library = services.libraries.get(body.index)
     terms: list[Term] = [MomentTerm(moment=_moment(library, like), weight=like.weight) for like in body.like]
+    upload = None if body.upload is None else services.uploads.get(body.upload.id)
+    if upload is not None and body.upload is not None:
+        terms.append(upload.term(body.upload))
     query = parse(
         body.query,
         like=terms,
@@ -60,15 +64,22 @@ def _answer(services: Services, body: SearchBody) -> dict[str, Any]:
         disliked=[_moment(library, one) for one in body.disliked],
     )
     searcher = library.searcher
-    answer = searcher.search(
-        query,
-        k=body.k,
-        offset=body.offset,
-        rerank_depth=RERANK_DEPTH if body.rerank else 0,
-        unit=body.unit,
-        sources=tuple(dict.fromkeys(body.sources)),
-        group_duplicates=body.group_duplicates,
-    )
+    try:
+        answer = searcher.search(
+            query,
+            k=body.k,
+            offset=body.offset,
+            rerank_depth=RERANK_DEPTH if body.rerank else 0,
+            unit=body.unit,
+            sources=tuple(dict.fromkeys(body.sources)),
+            group_duplicates=body.group_duplicates,
+        )
+    except InputError as error:
+        if upload is None:
+            raise
+        raise InputError(
+            str(error).replace(str(upload.path), upload.name)
+        ) from None  # not where it lies here
     following = body.offset + len(answer.results)
     more = len(answer.results) == body.k and following <= MAX_OFFSET
     return {

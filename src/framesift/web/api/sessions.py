@@ -1,4 +1,4 @@
-"""``/api/health``, and the session that a browser gets for the token."""
+"""``/api/health``, ``/metrics``, and the session that a browser gets for the token."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ async def health(services: ServicesOf) -> Json:
     return Json(
         {"status": "ok", "version": version("framesift"), "token": services.settings.token is not None}
     )
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(services: ServicesOf) -> Response:
+    """Counters and gauges for Prometheus."""
+    text = await services.reading.run(services.measures.text)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.post("/api/session", status_code=204, response_class=Response)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -10,8 +11,8 @@ from fastapi import APIRouter, Path, Query
 
 from ...index.schema import VideoRecord, to_column
 from ..answers import Json, shown, shown_folder, shown_name
-from ..library import Library, tags_of
-from ..schemas import Text
+from ..library import Library
+from ..schemas import TagsBody, Text
 from ..services import Services, ServicesOf
 
 __all__ = ["IndexName", "VideoId", "described", "router"]
@@ -63,7 +64,28 @@ async def video(services: ServicesOf, video_id: VideoId, index: IndexName = None
 
 def _video(services: Services, video_id: str, index: str | None) -> dict[str, Any]:
     library, record = services.find(video_id, index)
-    return {**described(record, library), "moments": _moments(library, record), "subtitles": []}
+    cues = library.listing.subtitles.cues(record.video_id)
+    return {
+        **described(record, library),
+        "moments": _moments(library, record),
+        "subtitles": [asdict(cue) for cue in cues],
+    }
+
+
+@router.put("/api/videos/{video_id}/tags")
+async def tag(services: ServicesOf, video_id: VideoId, body: TagsBody, index: IndexName = None) -> Json:
+    """Give a video these tags and no others."""
+    return Json(await services.reading.run(_tagged, services, video_id, index, body.tags))
+
+
+def _tagged(services: Services, video_id: str, index: str | None, tags: list[str]) -> dict[str, Any]:
+    services.check_writable()
+    library, record = services.find(video_id, index)
+    wanted = {tag.casefold() for tag in tags}
+    (after,) = library.listing.tag(
+        [record.uri], add=tags, remove=[tag for tag in record.tags if tag.casefold() not in wanted]
+    )
+    return described(after, library)
 
 
 def _moments(library: Library, record: VideoRecord) -> list[dict[str, Any]]:
@@ -97,5 +119,5 @@ def described(record: VideoRecord, library: Library) -> dict[str, Any]:
         "modified_at": datetime.fromtimestamp(record.mtime_ns / 1e9, UTC).isoformat(timespec="seconds"),
         "status": record.status,
         "error": record.error,
-        "tags": tags_of(record),
+        "tags": list(record.tags),
     }

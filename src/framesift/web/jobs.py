@@ -1,0 +1,304 @@
+"""Index jobs: a queue for each index, one job at a time, each in a process of its own.
+
+Two clients that add folders at once are queued one after the other; an index that another program writes to is waited
+for. A job's process ends with the server, however the server ends, and the next server goes on with the job: the index
+skips what is done already.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from .errors import ApiError
+from .job_store import SHOWN_FAILURES, Failure, Job, JobStore, Kind
+
+__all__ = ["JobQueue", "Jobs"]
+
+SAVE_EVERY_S = 2.0
+CANCEL_WAIT_S = 5.0
+MOST_QUEUED = 100
+
+
+class JobQueue:
+    """The jobs of one index.
+
+    Args:
+        name: of the index.
+        directory: where it lies.
+        state: folder of job files.
+    """
+
+    def __init__(self, name: str, directory: Path, state: Path) -> None:
+        self.name, self._directory = name, directory
+        self._store = JobStore(state, directory)
+        self._changed = threading.Condition()
+        self._current: Job | None = None
+        self._process: subprocess.Popen[str] | None = None
+        self._cancelled = False
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name=f"framesift-jobs-{name}", daemon=True)
+        if self._store.owned:
+            self._store.requeue()
+            self._thread.start()
+
+    def jobs(self) -> list[Job]:
+        """All jobs, the oldest first, the running one as it is now."""
+        current = self._current
+        return [
+            current if current is not None and job.id == current.id else job for job in self._store.jobs()
+        ]
+
+    def get(self, job_id: str) -> Job | None:
+        """A job as it is now."""
+        current = self._current
+        return current if current is not None and current.id == job_id else self._store.get(job_id)
+
+    def add(
+        self,
+        kind: Kind,
+        *,
+        paths: Iterable[str] = (),
+        include: Iterable[str] = (),
+        exclude: Iterable[str] = (),
+        retry_failed: bool = False,
+    ) -> Job:
+        """Queue a job; one that asks for the same as a job that waits already is that job.
+
+        Raises:
+            ApiError: 423, another server keeps the jobs of this index; 503, too many are queued.
+        """
+        self._check_owned()
+        job = Job(
+            id=uuid.uuid4().hex,
+            index=self.name,
+            kind=kind,
+            paths=tuple(paths),
+            include=tuple(include),
+            exclude=tuple(exclude),
+            retry_failed=retry_failed,
+            created_at=time.time(),
+        )
+        with self._changed:
+            waiting = [one for one in self._store.jobs() if one.state == "queued"]
+            for one in waiting:
+                if _asks(one) == _asks(job):
+                    return one
+            if len(waiting) >= MOST_QUEUED:
+                raise ApiError(503, "busy", f"{len(waiting)} jobs wait for this index already")
+            job = self._store.save(job)
+            self._changed.notify()
+        return job
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job; what it has committed to the index stays.
+
+        Raises:
+            ApiError: 404, there is no such job; 409, it is finished; 423, it is another server's.
+        """
+        self._check_owned()
+        with self._changed:
+            job = self.get(job_id)
+            if job is None:
+                raise ApiError(404, "unknown_job", "there is no job of that id")
+            if job.finished:
+                raise ApiError(409, "job_finished", f"the job is {job.state} already")
+            if self._current is not None and self._current.id == job_id:
+                self._cancelled = True
+                if self._process is not None:
+                    self._process.terminate()
+                job = self._current = replace(job, message="is being cancelled")
+            else:
+                job = self._store.save(replace(job, state="cancelled", message="cancelled before it began"))
+        return job
+
+    def close(self) -> None:
+        """End the job that runs, for the next server to go on with."""
+        with self._changed:
+            self._closing = True
+            if self._process is not None:
+                self._process.kill()
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(CANCEL_WAIT_S)
+        self._store.close()
+
+    def _check_owned(self) -> None:
+        if not self._store.owned:
+            raise ApiError(
+                423, "index_locked", "another framesift serve keeps the jobs of this index; ask that one"
+            )
+
+    # ---- in the queue's own thread
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                job = self._next()
+                while job is None and not self._closing:
+                    self._changed.wait()
+                    job = self._next()
+                if job is None or self._closing:
+                    return
+                job = self._current = self._store.save(replace(job, state="running", message="is starting"))
+                self._cancelled = False
+            ended = self._run(job)
+            with self._changed:
+                if not self._closing:
+                    self._store.save(ended)
+                    self._store.forget_old()
+                self._current = None
+
+    def _next(self) -> Job | None:
+        return next((job for job in self._store.jobs() if job.state == "queued"), None)
+
+    def _run(self, job: Job) -> Job:
+        """Do a job in a process, and give it as it ended."""
+        with self._changed:
+            if self._closing or self._cancelled:
+                return replace(job, state="cancelled", message="cancelled before it began")
+            process = self._process = _start(job, self._directory)
+        saved = time.monotonic()
+        assert process.stdout is not None
+        for line in process.stdout:
+            with suppress(ValueError, KeyError, TypeError):  # a line that was cut off by the process's end
+                job = _after(job, json.loads(line))
+            self._current = job
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                saved = time.monotonic()
+                self._store.save(replace(job, state="running"))
+        status = process.wait()
+        if process.stdin is not None:
+            with suppress(OSError):
+                process.stdin.close()
+        process.stdout.close()
+        with self._changed:
+            self._process = None
+            if self._cancelled and not job.finished:
+                return replace(
+                    job, state="cancelled", eta_s=None, message="cancelled; what was indexed stays"
+                )
+        if not job.finished:
+            ending = signal.Signals(-status).name if status < 0 else f"status {status}"
+            return replace(
+                job, state="failed", eta_s=None, message=f"the process ended unexpectedly ({ending})"
+            )
+        return job
+
+
+def _asks(job: Job) -> tuple[Any, ...]:
+    """What decides what a job does."""
+    return job.kind, job.paths, job.include, job.exclude, job.retry_failed
+
+
+def _start(job: Job, directory: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        # -P: without it, "-m" would import queue.py, av.py, ... from the current directory first
+        [sys.executable, "-P", "-m", f"{__package__}.job_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        process_group=0,  # Ctrl-C is for the server; this ends when its stdin does
+        env=_environment() | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+    )
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):
+        process.stdin.write(json.dumps({**asdict(job), "directory": str(directory)}) + "\n")
+        process.stdin.flush()
+    return process
+
+
+def _environment() -> dict[str, str]:
+    """The server's, without its limit of one core for a search."""
+    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+
+
+def _after(job: Job, event: Mapping[str, Any]) -> Job:
+    """A job after an event of its process."""
+    now = {"updated_at": time.time()}
+    match event["event"]:
+        case "waiting":
+            return replace(job, message=event["message"], **now)
+        case "progress":
+            return replace(
+                job,
+                done=event["done"],
+                total=event["total"],
+                skipped=event["known"],
+                num_failed=event["failed"],
+                eta_s=event["eta_s"],
+                message=event["path"],
+                **now,
+            )
+        case "report":
+            failures = [Failure(**failure) for failure in event.get("failed", ())]
+            return replace(
+                job,
+                state="done",
+                added=event.get("added", 0),
+                replaced=event.get("replaced", 0),
+                skipped=event.get("skipped", 0),
+                pruned=event.get("pruned", 0),
+                failed=tuple(failures[:SHOWN_FAILURES]),
+                num_failed=len(failures),
+                eta_s=None,
+                message="",
+                **now,
+            )
+        case "failed":
+            return replace(job, state="failed", eta_s=None, message=event["message"], **now)
+        case _:
+            return job
+
+
+class Jobs:
+    """The queues of all indexes of a server."""
+
+    def __init__(self, indexes: Mapping[str, Path], state: Path) -> None:
+        self._queues = {name: JobQueue(name, directory, state) for name, directory in indexes.items()}
+
+    def queue(self, index: str) -> JobQueue:
+        """The queue of an index by its name."""
+        return self._queues[index]
+
+    def jobs(self) -> list[Job]:
+        """All jobs of all indexes, the newest first."""
+        found = [job for queue in self._queues.values() for job in queue.jobs()]
+        return sorted(found, key=lambda job: job.created_at, reverse=True)
+
+    def get(self, job_id: str) -> Job:
+        """A job as it is now.
+
+        Raises:
+            ApiError: 404, there is none of that id.
+        """
+        for queue in self._queues.values():
+            if (job := queue.get(job_id)) is not None:
+                return job
+        raise ApiError(404, "unknown_job", "there is no job of that id")
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job.
+
+        Raises:
+            ApiError: as for :meth:`JobQueue.cancel`.
+        """
+        return self.queue(self.get(job_id).index).cancel(job_id)
+
+    def close(self) -> None:
+        """End what runs, for the next server to go on with."""
+        for queue in self._queues.values():
+            queue.close()
