@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..model import RetrievalModel
     from ..rerankers import Fusion, Reranker
     from ..reranking import RerankEncoder
+    from .watch import Stop, WatchConfig, WatchEvent
 
 __all__ = ["Index", "IndexInfo"]
 
@@ -355,16 +356,62 @@ class Index:
             store.update_videos([new for old, new in zip(before, after, strict=True) if new.tags != old.tags])
         return after
 
-    def prune(self) -> list[str]:
+    def prune(self, *, only: Iterable[str | Path] | None = None) -> list[str]:
         """Forget the files that are no longer there; returns their paths.
+
+        Args:
+            only: look at these files only; those that the index does not know are passed over.
 
         Raises:
             IndexLockedError: another process is writing.
         """
+        chosen = None if only is None else {os.path.abspath(path) for path in only}
         with self._writing() as store:
-            gone = {r.video_id: r.uri for r in store.records() if vanished(r.uri)}
+            records = [r for r in store.records() if chosen is None or r.uri in chosen]
+            gone = {r.video_id: r.uri for r in records if vanished(r.uri)}
             _forget(store, list(gone))
         return sorted(gone.values())
+
+    def watch(
+        self,
+        paths: str | Path | Iterable[str | Path],
+        *,
+        include: str | Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
+        stop: Stop | None = None,
+        progress: Callable[[Progress], None] | None = None,
+        config: BuildConfig | None = None,
+        watching: WatchConfig | None = None,
+    ) -> Iterator[WatchEvent]:
+        """Index files and folders as :meth:`add` does, then keep the index as they are, for as long as it is iterated.
+
+        New files are added, changed ones replaced, deleted ones forgotten, subtitle files followed. A file is left
+        alone while it grows; a folder that is gone, as with its disk, keeps its videos in the index until it is back.
+        While another process writes to the index, it waits.
+
+        Args:
+            paths: files and folders, which must be there at the beginning.
+            include: as for :meth:`add`.
+            exclude: as for :meth:`add`; what the index holds already is kept.
+            stop: ends the iteration once it is set, a ``threading.Event`` for instance; not in the middle of a file.
+            progress: of the build at the beginning.
+            config: of this and all later builds.
+            watching: how long to wait for what.
+
+        Returns:
+            An iterator that works while it is asked for its next event.
+
+        Raises:
+            InputError: one of ``paths`` cannot be read, or a pattern is none.
+            FingerprintError, ModelError: as for :attr:`model`.
+        """
+        from .watch import watch
+
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        patterns = Patterns.of(include, exclude)
+        return watch(
+            self, given, stop=stop, patterns=patterns, progress=progress, build=config, config=watching
+        )
 
     def prune_excluded(
         self,

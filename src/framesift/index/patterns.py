@@ -122,8 +122,8 @@ class Selection:
 
 
 def _lines(path: str) -> list[str]:
-    opener = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(opener, "rb") as file:
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe of that name would block
+    with open(handle, "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise InputError("it is not a regular file")
         content = file.read(MAX_IGNORE_BYTES + 1)
