@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -11,18 +14,22 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import DecodeError, InputError
-from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, talk
+from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, one_line, say, talk
 
 if TYPE_CHECKING:
     from ..index import Index
-    from ..index.build import BuildReport, Progress
+    from ..index.build import BuildConfig, BuildReport, Progress
+    from ..index.patterns import Patterns
+    from ..index.watch import WatchEvent
 
 __all__ = ["EXAMPLES", "Moments", "index", "progress_reporter"]
 
 EXAMPLES = """Examples: `framesift index ~/Videos` makes framesift.index in this directory, with CLIP ViT-B/32.
 `framesift index a.mp4 clips/ -i my.index -m openai/clip-vit-large-patch14` uses another place and model.
 `framesift index ~/Videos --prune` also forgets files that are gone. Run it again any time: known files are skipped.
-`framesift index --prune` only forgets, `framesift index --compact` only tidies up."""
+`framesift index --prune` only forgets, `framesift index --compact` only tidies up.
+`framesift index ~/Videos --include '*.mp4' --exclude 'raw/**'` takes a part of a folder; a .framesiftignore file in it
+does the same for good. `framesift index ~/Videos --watch` goes on until Ctrl-C."""
 
 
 NO_SPINNING = ("GOMP_SPINCOUNT", "0")
@@ -62,8 +69,35 @@ def index(
         help="whole: a video is one moment. shots: cut where the picture changes. auto (default): whole below a "
         "minute, else shots. Fixed when the index is made.",
     ),
+    include: list[str] | None = typer.Option(
+        None,
+        "--include",
+        metavar="PATTERN",
+        help="Of the videos in a folder, take only those that match this pattern, or another --include. Patterns are "
+        "those of .gitignore, relative to the PATH: '*.mp4', 'holidays/**'. Hidden files and folders are never taken.",
+    ),
+    exclude: list[str] | None = typer.Option(
+        None,
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave out files and folders that match. What wins: a file named as PATH is taken in any case; then "
+        "--exclude, then .framesiftignore files in the folders, the deepest first, then --include. What the index "
+        "holds already stays, see --prune-excluded.",
+    ),
+    watch: bool = typer.Option(
+        False,
+        "--watch",
+        help="Go on following the PATHs: index files that are new or change, forget those that are deleted, with a "
+        "line for each, until Ctrl-C. A file is left alone while it grows; a folder that vanishes with its disk keeps "
+        "its videos in the index. Waits while another process is writing to the index.",
+    ),
     prune: bool = typer.Option(
         False, "--prune", help="Forget indexed files that are no longer there. Needs no PATH."
+    ),
+    prune_excluded: bool = typer.Option(
+        False,
+        "--prune-excluded",
+        help="Forget indexed files below the PATHs that --include, --exclude or a .framesiftignore leave out now.",
     ),
     compact: bool = typer.Option(
         False,
@@ -95,13 +129,17 @@ def index(
     from ..index import Index
     from ..index.build import BuildConfig
     from ..index.files import check_paths
+    from ..index.patterns import Patterns
 
     if not paths and not (prune or compact):
         raise InputError(
             "say what to index: framesift index PATH... (only --prune and --compact do without; see --help)"
         )
-    # first: a mistyped path shall neither fetch a model nor leave an empty index behind
+    if not paths and (watch or prune_excluded or include or exclude):
+        raise InputError("--watch, --include, --exclude and --prune-excluded are about a PATH; name a folder")
+    # first: a mistyped path or pattern shall neither fetch a model nor leave an empty index behind
     check_paths(paths or [])
+    patterns = Patterns.of(include or (), exclude or ())
     if paths:
         opened = _open_or_create(index, model, moments, snap, device=device, precision=precision)
     else:
@@ -110,28 +148,107 @@ def index(
         config = BuildConfig(
             workers=workers, timeout_s=timeout, memory_bytes=memory * 2**20, retry_failed=retry_failed
         )
-        report = opened.add(paths, progress=progress_reporter(line), config=config) if paths else None
-        pruned = opened.prune() if prune else []
-        if compact:
-            opened.compact()
+        pruned: list[str] = []
+
+        def tidy() -> None:
+            """After the build, which recognises moved files by rows that have lost theirs."""
+            pruned.extend(opened.prune() if prune else [])
+            if prune_excluded:
+                left_out = opened.prune_excluded(
+                    paths or [], include=patterns.include, exclude=patterns.exclude
+                )
+                pruned.extend(left_out)
+            if compact:
+                opened.compact()
+
+        if paths and watch:
+            _watch(opened, paths, patterns, config, line, tidy, as_json=as_json)
+            return
+        report = None
+        if paths:
+            report = opened.add(
+                paths,
+                include=patterns.include,
+                exclude=patterns.exclude,
+                progress=progress_reporter(line),
+                config=config,
+            )
+        tidy()
         total = opened.info()
     if as_json:
         emit_json({**(report.to_dict() if report else {}), "pruned": pruned, "index": total.to_dict()})
     else:
         if report is not None:
             _tell(report)
-        if prune:
+        if prune or prune_excluded:
             talk(f"{len(pruned)} forgotten")
         talk(f"{str(index)!r} holds {total.videos} videos in {total.moments} moments")
     if report is not None and report.failed:
         raise typer.Exit(DecodeError.exit_code)
 
 
+def _watch(
+    opened: Index,
+    paths: list[Path],
+    patterns: Patterns,
+    config: BuildConfig,
+    line: ProgressLine,
+    tidy: Callable[[], None],
+    *,
+    as_json: bool,
+) -> None:
+    """Follow the paths until an interrupt, which is how this is meant to end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a service is stopped so
+    try:
+        for event in opened.watch(
+            paths,
+            include=patterns.include,
+            exclude=patterns.exclude,
+            progress=progress_reporter(line),
+            config=config,
+        ):
+            line.end()
+            if as_json:
+                say(json.dumps(event.to_dict(), default=str))
+                sys.stdout.flush()  # a line for each event, when it happens
+            elif event.report is not None:
+                _tell(event.report)
+            else:
+                talk(_event_line(event))
+            if event.kind == "built":
+                tidy()
+    except KeyboardInterrupt:
+        line.end()
+        if not as_json:
+            talk("stopped; what was told above is in the index")
+
+
+def _event_line(event: WatchEvent) -> str:
+    match event.kind:
+        case "watching":
+            return "watching; Ctrl-C ends it"
+        case "polling":
+            return f"note: the system does not tell of changes ({event.detail}): looking through the folders instead"
+        case "waiting":
+            return f"waiting: {event.detail}"
+        case "lost" | "back":
+            where = "is gone" if event.kind == "lost" else "is back"
+            return f"{one_line(event.path)} {where}" + (f"; {event.detail}" if event.detail else "")
+        case _:
+            return f"{event.kind}: {one_line(event.path)}" + (
+                f" ({one_line(event.detail)})" if event.detail else ""
+            )
+
+
 def _tell(report: BuildReport) -> None:
     for failure in report.failed:
         talk(str(failure))
+    for path, reason in report.subtitles.problems:
+        talk(f"subtitles {path!r}: {reason}")
     parts = [f"{report.added} added"]
     parts += [f"{count} {word}" for word, count in _rest(report) if count]
+    if report.subtitles.read:
+        parts.append(f"subtitles of {len(report.subtitles.read)} read")
     talk(f"{', '.join(parts)} in {report.elapsed_s:.1f} s")
     if not report.skipped + report.added + report.replaced + report.moved + len(report.failed):
         talk("note: no video files were found; a file with an unusual extension has to be named itself")
@@ -151,6 +268,8 @@ def progress_reporter(line: ProgressLine) -> Callable[[Progress], None]:
     """A callback for :meth:`framesift.Index.add` that draws on ``line``."""
 
     def update(progress: Progress) -> None:
+        if not progress.done and progress.total and progress.known:
+            line.note(f"{progress.known} of {progress.known + progress.total} files are in the index already")
         failed = f", {progress.failed} unreadable" if progress.failed else ""
         line.update(progress.done, progress.total, eta_s=progress.eta_s, note=failed)
 

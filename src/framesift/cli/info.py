@@ -61,6 +61,7 @@ def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
         "index": summary.path,
         "videos": f"{summary.videos} ({format_time(summary.duration_s)}), {summary.failed} unreadable",
         "moments": f"{summary.moments}, cut by {summary.cutting!r}, up to {summary.num_frames} frames each",
+        "subtitles": f"{summary.cues} cues of {summary.subtitled} videos",
         "model": summary.model or "unnamed",
         "embedding": f"{summary.dim} dimensions, fingerprint {summary.fingerprint[:12]}",
         "decoding": f"keyframes within {summary.snap_s:g} s" if summary.snap_s else "exact frames",

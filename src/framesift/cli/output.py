@@ -119,9 +119,20 @@ class ProgressLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Leave the line as it is; what comes next stands below it."""
         if self._open:
             sys.stderr.write("\n")
             sys.stderr.flush()
+            self._open = False
+
+    def note(self, what: str) -> None:
+        """A line of its own about the job."""
+        if not self._quiet:
+            self.end()
+            talk(f"{self._title}: {what}")
 
     def update(self, done: int, total: int, *, eta_s: float | None, note: str = "") -> None:
         """Show ``done`` of ``total``, and the time left if it is known."""

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from .gallery import LanceGallery
     from .index import Index, IndexInfo
     from .schema import IndexMeta, VideoRecord
+    from .subtitle_refresh import SubtitleReport
+    from .subtitles import SubtitleCounts, SubtitleCue, SubtitleHit, Subtitles, SubtitleTrack
     from .verify import Check, Verification
+    from .watch import WatchConfig, WatchEvent
 
 __all__ = [
     "BuildConfig",
@@ -26,8 +29,16 @@ __all__ = [
     "IndexMeta",
     "LanceGallery",
     "Progress",
+    "SubtitleCounts",
+    "SubtitleCue",
+    "SubtitleHit",
+    "SubtitleReport",
+    "SubtitleTrack",
+    "Subtitles",
     "Verification",
     "VideoRecord",
+    "WatchConfig",
+    "WatchEvent",
 ]
 
 _HOMES = {
@@ -39,8 +50,16 @@ _HOMES = {
     "IndexMeta": "schema",
     "LanceGallery": "gallery",
     "Progress": "build",
+    "SubtitleCounts": "subtitles",
+    "SubtitleCue": "subtitles",
+    "SubtitleHit": "subtitles",
+    "SubtitleReport": "subtitle_refresh",
+    "SubtitleTrack": "subtitles",
+    "Subtitles": "subtitles",
     "Verification": "verify",
     "VideoRecord": "schema",
+    "WatchConfig": "watch",
+    "WatchEvent": "watch",
 }
 
 

@@ -243,7 +243,7 @@ class Subtitles:
 
     @contextmanager
     def _reading(self) -> Generator[sqlite3.Connection]:
-        with database_errors(self.path), closing(_open_to_read(self.path)) as database:
+        with database_errors(self.path), closing(open_to_read(self.path)) as database:
             yield database
 
     def __repr__(self) -> str:
@@ -251,7 +251,7 @@ class Subtitles:
         return f"<Subtitles {counts.videos} videos, {counts.cues} cues>"
 
 
-def _open_to_read(path: Path) -> sqlite3.Connection:
+def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that cannot write; one to an empty database where there is none yet."""
     if path.exists():
         place = f"file:{quote(str(path).encode('utf-8', 'surrogateescape'))}"
@@ -344,8 +344,11 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def _same_moment(hit: SubtitleHit, other: SubtitleHit) -> bool:
-    """Whether two hits are shown at the same time in one video and language, as those of overlapping windows are."""
-    if (hit.video_id, hit.language) != (other.video_id, other.language):
+    """Whether two hits are shown at the same time in one video, and in one language or as the same text.
+
+    Those of overlapping windows are, and those of a file and a stream that hold the same.
+    """
+    if hit.video_id != other.video_id or (hit.language != other.language and hit.text != other.text):
         return False
     return hit.start_s == other.start_s or (hit.start_s < other.end_s and other.start_s < hit.end_s)
 

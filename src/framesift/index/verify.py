@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from ..errors import IndexStateError
 from .gallery import list_lengths, list_values
 from .journal import Journal, find_damage, newest, open_table, tables, why
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, moments_schema, videos_schema
+from .subtitles import SUBTITLES_NAME, open_to_read
 
 __all__ = ["Check", "Verification", "verify"]
 
@@ -67,7 +70,7 @@ def verify(index: Path, meta: IndexMeta) -> Verification:
     if damaged.problems:
         return Verification(checks=[damaged])
     try:
-        return Verification(checks=[damaged, *_rows(index, meta)])
+        return Verification(checks=[damaged, *_rows(index, meta), _subtitles(index)])
     except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
         return Verification(
             checks=[damaged, Check(name="rows", examined=0, problems=[f"cannot be read: {why(error)}"])]
@@ -134,6 +137,39 @@ def _rows(index: Path, meta: IndexMeta) -> Iterator[Check]:
         strays,
         remedy="the next framesift index deletes them",
     )
+
+
+def _subtitles(index: Path) -> Check:
+    """The subtitles' database: its pages, its full-text index, and that each row belongs to another."""
+    name = "subtitles, with their full-text index"
+    remedy = f"delete {SUBTITLES_NAME}, and the next framesift index makes it again"
+    try:
+        with closing(open_to_read(index / SUBTITLES_NAME)) as database, closing(sqlite3.connect("")) as copy:
+            database.backup(copy)  # the full-text index can be checked by a writer only
+            problems = [
+                f"{row[0]}; {remedy}" for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"
+            ]
+            copy.execute("INSERT INTO windows (windows, rank) VALUES ('integrity-check', 0)")
+            (count,) = copy.execute("SELECT count(*) FROM cues").fetchone()
+            orphans = {
+                "cues without a track": "cues WHERE track_id NOT IN (SELECT track_id FROM tracks)",
+                "tracks without a video": "tracks WHERE video_id NOT IN (SELECT video_id FROM videos)",
+                "windows without a cue": "windows WHERE rowid NOT IN (SELECT cue_id FROM cues)",
+            }
+            for what, rows in orphans.items():
+                (found,) = copy.execute(f"SELECT count(*) FROM {rows}").fetchone()
+                problems += [f"{found} {what}; {remedy}"] if found else []
+            held = {row[0] for row in copy.execute("SELECT video_id FROM videos")}
+    except sqlite3.Error as error:
+        return Check(name=name, examined=0, problems=[f"{SUBTITLES_NAME}: {error}; {remedy}"])
+    # videos after subtitles: a build writes them first
+    known = open_table(tables(index)[VIDEOS_TABLE]).to_table(columns=["video_id"])["video_id"].to_pylist()
+    strays = sorted(held.difference(known))
+    if strays:
+        problems.append(
+            f"{len(strays)} videos that are not in the index; the next framesift index deletes them"
+        )
+    return Check(name=name, examined=count, problems=problems)
 
 
 def _schemas(videos: Any, moments: Any, meta: IndexMeta) -> Check:
