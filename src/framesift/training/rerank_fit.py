@@ -11,17 +11,14 @@ frozen encoder, and so from a :class:`.TokenCache`::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from ..errors import InputError, ShapeError
 from ..features import TextFeatures, VideoFeatures
@@ -32,7 +29,7 @@ from .gather import ALONE, World
 from .hard_negatives import draw_matching_pairs, matching_loss
 from .log import Entry
 
-__all__ = ["RerankBatch", "RerankData", "draw_batch", "fit_reranker"]
+__all__ = ["Matching", "RerankBatch", "RerankData", "draw_batch", "fit_reranker"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,6 +112,57 @@ def draw_batch(model: RetrievalModel, data: RerankData, *, size: int, seed: int)
     return RerankBatch(texts=texts, videos=videos, pairs=drawn.pairs, match=drawn.match)
 
 
+class Matching:
+    """What :func:`.fit` needs to train ``model.reranker`` with the matching loss.
+
+    Args:
+        model, data, config, image_encoder: as for :func:`fit_reranker`.
+        world: each process draws batches of its own, of ``config.batch_size`` divided by their number.
+
+    Attributes:
+        module: what is trained.
+
+    Raises:
+        InputError: the model has no CrossTVR.
+    """
+
+    def __init__(
+        self,
+        model: RetrievalModel,
+        data: RerankData,
+        *,
+        config: FitConfig,
+        image_encoder: nn.Module | None = None,
+        world: World = ALONE,
+    ) -> None:
+        if not isinstance(model.reranker, CrossTVR):
+            found = type(model.reranker).__name__
+            raise InputError(f"the matching loss trains a CrossTVR; the model's reranker is {found}")
+        self._model, self._reranker, self._data = model.eval(), model.reranker, data
+        self._config, self._world = config, world
+        self.module = nn.ModuleDict({"reranker": model.reranker})
+        if image_encoder is not None:
+            self.module["image_encoder"] = image_encoder
+
+    def batches(self, first: int) -> Iterable[RerankBatch]:
+        """The batches from a step on."""
+        config, world = self._config, self._world
+        for step in range(first, config.steps):
+            seed = config.seed * SEEDS + step + world.rank * PROCESS_SEEDS
+            yield draw_batch(self._model, self._data, size=config.batch_size // world.size, seed=seed)
+
+    def loss(self, batch: RerankBatch) -> Tensor:
+        """The matching loss of a batch."""
+        data, device = self._data, self._model.device
+        rows: list[int] = batch.texts.tolist()
+        text = self._reranker.text_features(
+            [data.texts[row] for row in rows], data.text[batch.texts].to(device)
+        )
+        video = data.tokens(batch.videos.tolist()).to(device)
+        logits = self._reranker.logits(text, video, batch.pairs.to(device))
+        return matching_loss(logits, batch.match.to(device))
+
+
 def fit_reranker(
     model: RetrievalModel,
     data: RerankData,
@@ -124,13 +172,7 @@ def fit_reranker(
     image_encoder: nn.Module | None = None,
     evaluate: Callable[[], Mapping[str, float]] | None = None,
     report: Callable[[str], None] | None = None,
-    optimizer: Callable[[nn.Module], tuple[Optimizer, LambdaLR]] | None = None,
-    keep: Callable[[list[Entry]], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    world: World = ALONE,
-    run: Mapping[str, Any] | None = None,
-    board: bool = False,
-) -> list[dict[str, float | int]]:
+) -> list[Entry]:
     """Train ``model.reranker``, a CrossTVR, with the matching loss; the rest of the model stays as it is.
 
     A step depends on the seed, its number and the weights alone, so that a run which was interrupted goes on as if it
@@ -142,9 +184,7 @@ def fit_reranker(
         folder: holds checkpoint and log.
         image_encoder: trained along; ``data.tokens`` must then run it, and cannot come from a cache. Default: the
             image encoder is frozen, as in the paper.
-        optimizer: module -> its optimiser and schedule; default: as for :func:`.fit`.
-        world: each process draws batches of its own, of ``config.batch_size`` divided by their number.
-        evaluate, report, keep, progress, run, board: as for :func:`.fit`.
+        evaluate, report: as for :func:`.fit`.
 
     Returns:
         The log.
@@ -153,37 +193,13 @@ def fit_reranker(
         InputError: the model has no CrossTVR, or a text of a batch is true of all its videos.
         CheckpointError: ``folder`` holds a checkpoint of another run.
     """
-    reranker = model.reranker
-    if not isinstance(reranker, CrossTVR):
-        raise InputError(f"fit_reranker trains a CrossTVR; the model's reranker is {type(reranker).__name__}")
-    trained = nn.ModuleDict({"reranker": reranker})
-    if image_encoder is not None:
-        trained["image_encoder"] = image_encoder
-    device = model.eval().device
-
-    def batches(first: int) -> Iterator[RerankBatch]:
-        for step in range(first, config.steps):
-            seed = config.seed * SEEDS + step + world.rank * PROCESS_SEEDS
-            yield draw_batch(model, data, size=config.batch_size // world.size, seed=seed)
-
-    def loss(batch: RerankBatch) -> Tensor:
-        rows: list[int] = batch.texts.tolist()
-        text = reranker.text_features([data.texts[row] for row in rows], data.text[batch.texts].to(device))
-        video = data.tokens(batch.videos.tolist()).to(device)
-        return matching_loss(reranker.logits(text, video, batch.pairs.to(device)), batch.match.to(device))
-
+    task = Matching(model, data, config=config, image_encoder=image_encoder)
     return fit(
-        trained,
-        batches,
-        loss,
+        task.module,
+        task.batches,
+        task.loss,
         config=config,
         folder=folder,
         evaluate=evaluate,
         report=report,
-        optimizer=None if optimizer is None else optimizer(trained),
-        keep=keep,
-        progress=progress,
-        world=world,
-        run=run,
-        board=board,
     )

@@ -15,21 +15,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..config import to_dict
 from ..encoders.base import resolve_device
 from ..encoders.fetch import HUB_ID
-from ..errors import CheckpointError, ConfigError, DatasetError, DecodeError, InputError
+from ..errors import ConfigError, DatasetError, DecodeError
 from ..evaluation.results import write_result
 from ..features import TextFeatures, VideoFeatures
 from ..hub import MODELS, save
@@ -37,32 +34,26 @@ from ..index.durable import write_json
 from ..model import RetrievalModel
 from ..rerankers import CrossTVR
 from ..reranking import RerankEncoder
-from ..temporal import Identity
 from ..video import Frames, available_cores
 from .build import build_model
 from .checkpoint import replace_folder
-from .feature_cache import cached_sentences, cached_videos
+from .contrastive_step import ContrastiveStep
 from .fit import FitConfig, fit
+from .frozen_features import FrozenFeatures, FrozenPatches
 from .gather import World, join_world, leave_world
-from .grad_cache import backward_in_chunks
 from .log import Entry
-from .losses import symmetric_contrastive
 from .optim import build_optimizer, freeze
 from .recipe import Recipe
-from .rerank_fit import RerankData, fit_reranker
+from .rerank_fit import Matching, RerankData
+from .run_folder import BEST, EVALUATION, FAILED, RESULT, model_card, prepare, result_document
 from .source import Batch, FrozenSource, LiveSource, PairOrder, Source
 from .splits import Material, check_losses, load_material
-from .token_cache import TokenCache
 from .validation import Validation, moving_average
 from .videos import Videos
 
 __all__ = ["TrainResult", "train"]
 
-BEST, RESULT, RECIPE, FAILED = "best", "result.json", "recipe.json", "videos.json"
-EVALUATION = "evaluation.json"  # beside the kept model: what it reached, at which step
-OURS = (BEST, RESULT, RECIPE, FAILED, "state.pt", "log.jsonl", "features", "tokens", "tensorboard")
 LOG_ENTRIES = 50  # about so many a run, besides the evaluations
-GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +117,7 @@ def train(
     world = join_world(target)
     try:
         say = report if report is not None and world.leads else _nothing
-        _prepare(folder, recipe, resume=resume, world=world)
+        prepare(folder, recipe, resume=resume, world=world)
         material = load_material(recipe, root, report=say)
         if workers is None:
             workers = max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
@@ -157,7 +148,15 @@ def train(
             path=folder / RESULT,
         )
         if world.leads:
-            document = _document(recipe, material, result, world)
+            document = result_document(
+                recipe,
+                material,
+                evaluation=result.evaluation,
+                step=result.step,
+                steps=steps,
+                processes=world.size,
+                failed=failed,
+            )
             write_result(result.path, document, seconds=max(time.monotonic() - started, log[-1]["seconds"]))
             if recipe.select.on == "test":
                 say(
@@ -208,30 +207,21 @@ class _Run:
         if material.evaluation is not None:
             features = None
             if frozen and not model.temporal.reads_patches and self.world.leads:
-                features = self._frames(material.evaluation.videos, videos, "evaluation")
+                features = self._frozen.frames(material.evaluation.videos, videos, "evaluation")
             validation = Validation(model, material, videos, frozen=features)
         steps = optim.steps or optim.epochs * order.steps_per_epoch
         trained = _Trained(model, with_encoder=not frozen)
-        self._tell_of_start(material, trained, order, steps)
-        log = fit(
+        log = self._fit(
             trained,
             lambda first: source.batches(first, steps),
             _no_loss,
             config=self._config(order, steps, order.steps_per_epoch),
-            folder=self.folder,
+            material=material,
+            order=order,
+            validation=validation,
             logit_scale=model.logit_scale,
-            evaluate=validation,
-            report=self.say,
-            optimizer=build_optimizer(trained, optim, steps=steps),
-            backward=lambda batch: self._backward(batch, source, order),
-            keep=self._keeper(validation),
-            progress=self.progress if self.world.leads else None,
-            world=self.world,
-            run=self._identity(material, steps),
-            board=True,
+            backward=ContrastiveStep(self.recipe, model, source, order, self.world),
         )
-        if validation is None and self.world.leads:
-            self._keep(steps, {})
         return steps, log, material, failed
 
     def second_stage(self, material: Material) -> tuple[int, list[Entry], Material, dict[str, str]]:
@@ -244,21 +234,21 @@ class _Run:
         material, failed = self._readable(material, videos)
         order = self._order(material, by_video=True)
         encoder = RerankEncoder(model, model.reranker)
-        tokens = self._tokens(material.train.videos, videos, encoder, "train")
+        tokens = self._frozen.tokens(material.train.videos, videos, encoder, "train")
         texts = material.train.texts
         data = RerankData(
             texts=texts,
             owner=torch.from_numpy(material.train.owner),
             text=model.encode_text(texts, words=model.reranker.reads_words).to("cpu"),
-            video=self._frames(material.train.videos, videos, "train"),
+            video=self._frozen.frames(material.train.videos, videos, "train"),
             tokens=tokens.features,
         )
         validation = None
         if material.evaluation is not None:
             features = own = None
             if self.world.leads:
-                features = self._frames(material.evaluation.videos, videos, "evaluation")
-                own = self._tokens(material.evaluation.videos, videos, encoder, "evaluation")
+                features = self._frozen.frames(material.evaluation.videos, videos, "evaluation")
+                own = self._frozen.tokens(material.evaluation.videos, videos, encoder, "evaluation")
             validation = Validation(
                 model,
                 material,
@@ -271,26 +261,67 @@ class _Run:
             order.num_captions // order.batch_size if recipe.samples == "pairs" else order.steps_per_epoch
         )
         steps = optim.steps or optim.epochs * max(1, per_epoch)
-        self._tell_of_start(material, model.reranker, order, steps)
-        log = fit_reranker(
-            model,
-            data,
-            config=self._config(order, steps, per_epoch),
+        config = self._config(order, steps, per_epoch)
+        task = Matching(model, data, config=config, world=self.world)
+        log = self._fit(
+            task.module,
+            task.batches,
+            task.loss,
+            config=config,
+            material=material,
+            order=order,
+            validation=validation,
+        )
+        return steps, log, material, failed
+
+    def _fit(
+        self,
+        trained: nn.Module,
+        batches: Callable[[int], Iterable[Any]],
+        loss: Callable[[Any], Tensor],
+        *,
+        config: FitConfig,
+        material: Material,
+        order: PairOrder,
+        validation: Validation | None,
+        logit_scale: nn.Parameter | None = None,
+        backward: Callable[[Any], Tensor] | None = None,
+    ) -> list[Entry]:
+        """The loop of either stage; the best model is kept, or without validation the last one."""
+        self._tell_of_start(material, trained, order, config.steps)
+        log = fit(
+            trained,
+            batches,
+            loss,
+            config=config,
             folder=self.folder,
+            logit_scale=logit_scale,
             evaluate=validation,
             report=self.say,
-            optimizer=lambda module: build_optimizer(module, optim, steps=steps),
+            optimizer=build_optimizer(trained, self.recipe.optim, steps=config.steps),
+            backward=backward,
             keep=self._keeper(validation),
             progress=self.progress if self.world.leads else None,
             world=self.world,
-            run=self._identity(material, steps),
+            run=self._identity(material, config.steps),
             board=True,
         )
         if validation is None and self.world.leads:
-            self._keep(steps, {})
-        return steps, log, material, failed
+            self._keep(config.steps, {})
+        return log
 
-    # features
+    # data
+
+    @property
+    def _frozen(self) -> FrozenFeatures:
+        return FrozenFeatures(
+            recipe=self.recipe,
+            folder=self.folder,
+            model=self.model,
+            whole=_is_cross_tvr(self.model),
+            world=self.world,
+            report=self.say,
+        )
 
     def _videos(self, material: Material) -> Videos:
         return Videos(
@@ -312,74 +343,6 @@ class _Run:
             self.say(f"warning: left out: {video}: {reason}")
         check_losses(list(failed), both, "cannot be read")
         return material.without(list(failed)), failed
-
-    def _frames(self, ids: Sequence[str], videos: Videos, name: str) -> VideoFeatures:
-        """What the model, which does not change, gives of videos; of a first stage, before its temporal module."""
-        whole = _is_cross_tvr(self.model)
-        model = self.model if whole else RetrievalModel(self.model.encoder, Identity(), self.model.matcher)
-        key = f"{model.fingerprint()} {to_dict(self.recipe.frames)}"
-        folder = self.folder / "features" / name
-
-        def compute() -> VideoFeatures:
-            found, failed = cached_videos(
-                folder,
-                ids,
-                lambda chosen: videos.encode(model, chosen),
-                key=key,
-                num_frames=self.recipe.frames.num_frames,
-                report=self.say,
-            )
-            if found is None or failed:
-                raise DatasetError(
-                    f"{next(iter(failed))!r} could be read a while ago, and now cannot: check the disk"
-                )
-            return found
-
-        return self._in_turn(compute)
-
-    def _tokens(self, ids: Sequence[str], videos: Videos, encoder: Any, name: str) -> TokenCache:
-        """Image tokens of videos, on disk."""
-        frames = Videos(
-            sources=videos.sources,
-            frames=videos.frames,
-            preprocessing=encoder.preprocessing,
-            workers=videos.workers,
-        )
-
-        def encode(chosen: Sequence[str]) -> VideoFeatures:
-            clips: list[Frames] = []
-            for video, clip in zip(chosen, frames.decode(chosen), strict=True):
-                if isinstance(clip, DecodeError):
-                    raise DatasetError(f"{video!r} could be read a while ago, and now cannot: {clip}")
-                clips.append(clip)
-            return encoder.encode_video(clips)
-
-        size = encoder.preprocessing.crop or encoder.preprocessing.size or (64, 64)
-        blank = encoder.encode_video([Frames(np.zeros((1, *size, 3), np.uint8), np.zeros(1), "blank")]).patch
-        assert blank is not None
-        frozen = (
-            encoder.fingerprint() if hasattr(encoder, "fingerprint") else self.model.encoder.fingerprint()
-        )
-
-        def compute() -> TokenCache:
-            cache = TokenCache(
-                self.folder / "tokens" / name,
-                list(ids),
-                encode,
-                fingerprint=f"{frozen} {to_dict(self.recipe.frames)}",
-                shape=(self.recipe.frames.num_frames, *blank.shape[2:]),
-                max_bytes=int(self.recipe.rerank.token_gib * GIB),
-            )
-            cache.fill(report=self.say)
-            return cache
-
-        return self._in_turn(compute)
-
-    def _in_turn(self, compute: Callable[[], Any]) -> Any:
-        """First the leading process, which fills a cache on disk, then the others, which read it."""
-        found = compute() if self.world.leads else None
-        self.world.wait()
-        return found if self.world.leads else compute()
 
     # batches
 
@@ -422,12 +385,7 @@ class _Run:
     def _frozen_source(self, material: Material, videos: Videos, order: PairOrder) -> Source:
         model, texts, ids = self.model, material.train.texts, material.train.videos
         if model.matcher.num_words is None:
-            path = self.folder / "features" / "captions.pt"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            key = model.encoder.fingerprint()
-            sentences = self._in_turn(
-                lambda: cached_sentences(path, texts, model.encode_text, key=key, report=self.say)
-            )
+            sentences = self._frozen.sentences(texts)
 
             def text(rows: Tensor) -> TextFeatures:
                 return sentences[rows]
@@ -437,59 +395,18 @@ class _Run:
                 return model.encode_text([texts[int(row)] for row in rows])
 
         if model.temporal.reads_patches:
-            encoder = _Patches(model)
-            tokens = self._tokens(ids, videos, encoder, "train")
+            encoder = FrozenPatches(model.encoder)
+            tokens = self._frozen.tokens(ids, videos, encoder, "train")
 
             def video(rows: Tensor) -> VideoFeatures:
                 return encoder.with_frames(tokens.features(rows.tolist()))
         else:
-            frames = self._frames(ids, videos, "train")
+            frames = self._frozen.frames(ids, videos, "train")
 
             def video(rows: Tensor) -> VideoFeatures:
                 return frames[rows]
 
         return FrozenSource(model, order, text=text, video=video, world=self.world)
-
-    # the step
-
-    def _backward(self, batch: Batch, source: Source, order: PairOrder) -> Tensor:
-        """Gradients of the loss of a batch, of which this process has a share; its value."""
-        optim, model, world = self.recipe.optim, self.model, self.world
-        half = optim.precision == "bf16"
-        owner = order.owner[batch.captions].to(model.device)
-
-        def encode(part: Batch) -> tuple[TextFeatures, VideoFeatures]:
-            with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
-                text, video = source.encode(part)
-            return text.to(dtype=torch.float32), video.to(dtype=torch.float32)
-
-        def loss(text: TextFeatures, video: VideoFeatures) -> Tensor:
-            as_published = optim.gather == "reference"
-            with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half):
-                if as_published and model.reranker is not None:
-                    similarity, everyone = self._scores(text, video), owner  # negatives of one process only
-                elif as_published:
-                    text = world.gather_features(text, own_gradient=True)
-                    video = world.gather_features(video, own_gradient=True)
-                    similarity, everyone = self._scores(text, video), world.gather(owner)
-                else:
-                    rows = self._scores(text, world.gather_features(video))
-                    similarity, everyone = world.gather(rows), world.gather(owner)
-            related = everyone[:, None] == everyone if self.recipe.mask_own else None
-            scale = model.logit_scale if model.reranker is None else torch.zeros((), device=model.device)
-            return symmetric_contrastive(similarity.float(), scale, related=related)
-
-        return backward_in_chunks(batch.split(optim.chunk), encode, loss)
-
-    def _scores(self, text: TextFeatures, video: VideoFeatures) -> Tensor:
-        """Every text with every video: by the matcher, or by a tight reranker, which takes pairs."""
-        if self.model.reranker is None:
-            return self.model.matcher(text, video)
-        device = text.sentence.device
-        pairs = torch.cartesian_prod(
-            torch.arange(len(text), device=device), torch.arange(len(video), device=device)
-        ).reshape(-1, 2)
-        return self.model.reranker(text, video, pairs).reshape(len(text), len(video))
 
     # keeping
 
@@ -535,7 +452,7 @@ class _Run:
 
         def write(draft: Path) -> None:
             shared = start if as_it_was and everywhere and not shifted else None
-            save(self.model, draft, encoder_from=shared, card=_card(recipe, step, evaluation))
+            save(self.model, draft, encoder_from=shared, card=model_card(recipe, step, evaluation))
             write_json(draft / EVALUATION, {"step": step, "evaluation": evaluation})
 
         replace_folder(self.folder / BEST, write)
@@ -558,28 +475,6 @@ class _Trained(nn.Module):
         self.logit_scale = model.logit_scale
 
 
-class _Patches:
-    """The image tokens of a model's frozen encoder, and its frames, which are the first of them in the joint space."""
-
-    def __init__(self, model: RetrievalModel) -> None:
-        self._encoder = model.encoder
-        self.preprocessing = model.encoder.preprocessing
-        self.fingerprint = model.encoder.fingerprint
-
-    def encode_video(self, videos: Sequence[Frames]) -> VideoFeatures:
-        """Frames and tokens."""
-        return self._encoder.encode_video(videos, patches=True)
-
-    @torch.no_grad()
-    def with_frames(self, video: VideoFeatures) -> VideoFeatures:
-        """What a token cache gives, with the frames in the joint space; float32 on the encoder's device."""
-        video = video.to(self._encoder.device, torch.float32)
-        assert video.patch is not None
-        return VideoFeatures(
-            frame=self._encoder.project(video.patch[:, :, 0]), frame_mask=video.frame_mask, patch=video.patch
-        )
-
-
 def _is_cross_tvr(model: RetrievalModel) -> bool:
     return isinstance(model.reranker, CrossTVR)
 
@@ -592,76 +487,6 @@ def _own_device(device: str | torch.device) -> torch.device:
     if found.type == "cuda":
         torch.cuda.set_device(found)
     return found
-
-
-def _prepare(folder: Path, recipe: Recipe, *, resume: bool, world: World) -> None:
-    """The folder of the run: new, or one of the same recipe."""
-    problem = ""
-    if world.leads:
-        try:
-            if not resume:
-                for name in OURS:
-                    path = folder / name
-                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot use {str(folder)!r}: {error.strerror or error}") from None
-        problem = _other_recipe(folder, recipe)
-        if not problem:
-            write_json(folder / RECIPE, {"hash": recipe.content_hash, "recipe": to_dict(recipe)}, indent=1)
-    if problem:
-        raise CheckpointError(problem)
-    world.wait()
-
-
-def _other_recipe(folder: Path, recipe: Recipe) -> str:
-    path = folder / RECIPE
-    if not path.exists():
-        if (folder / "state.pt").exists():
-            return f"{str(folder)!r} holds a run without its {RECIPE}; choose another folder (--output)"
-        return ""
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))["hash"]
-    except (ValueError, KeyError, TypeError, OSError):
-        return f"{str(path)!r} is damaged; choose another folder, or start again (--restart)"
-    if earlier == recipe.content_hash:
-        return ""
-    return (
-        f"{str(folder)!r} holds a run of another recipe ({earlier}, not {recipe.content_hash}); choose another folder"
-        " (--output), or start again (--restart)"
-    )
-
-
-def _document(recipe: Recipe, material: Material, result: TrainResult, world: World) -> dict[str, Any]:
-    evaluation = material.evaluation
-    return {
-        "kind": "training",
-        "title": recipe.name,
-        "recipe": to_dict(recipe),
-        "recipe_hash": recipe.content_hash,
-        "train": material.train.to_dict(),
-        "evaluated_on": None if evaluation is None else evaluation.to_dict(),
-        "selected_on": recipe.select.on,
-        "selected_on_test": recipe.select.on == "test",
-        "metrics": result.evaluation,
-        "step": result.step,
-        "steps": result.steps,
-        "processes": world.size,
-        "failed": result.failed,
-        "missing": list(result.missing),
-    }
-
-
-def _card(recipe: Recipe, step: int, evaluation: dict[str, Any]) -> str:
-    lines = [f"# {recipe.name}", ""]
-    lines += [
-        f"{recipe.system or 'A system of its own'}, trained on {recipe.benchmark}; recipe {recipe.content_hash},"
-    ]
-    lines += [f"step {step}, chosen on {recipe.select.on}.", ""]
-    if evaluation:
-        r1 = {way: evaluation[way]["recall_at"]["1"] for way in ("t2v", "v2t")}
-        lines += [f"R@1 there: {r1['t2v']:.1f} (text to video), {r1['v2t']:.1f} (video to text).", ""]
-    return "\n".join(lines)
 
 
 def _no_loss(batch: Batch) -> Tensor:
