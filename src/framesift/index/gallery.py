@@ -131,6 +131,11 @@ class LanceGallery(Gallery):
         return self._vectors
 
     @property
+    def num_frames(self) -> int:
+        """Frames to which features are padded at least."""
+        return self._meta.num_frames
+
+    @property
     def start_s(self) -> NDArray[np.float64]:
         """Where every row begins in its video, in seconds, ``[row]``."""
         return self._start_s

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ..explanation import Explanation
 from ..ranking import Hit
 from .query import MomentRef, Query
 
-__all__ = ["Answer", "Part", "Result", "Source"]
+__all__ = ["Answer", "Part", "Reason", "Result", "Source", "Timeline", "TimelineFrame", "TimelineMoment"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,12 +21,15 @@ class Source:
         rank: 1-based place in that list.
         score: similarity of the matcher (or fused score of the reranker); BM25 score, higher is better.
         text: the subtitle line that matched; None for frames.
+        start_s, end_s: when that line is shown, in seconds; None for frames.
     """
 
     name: Literal["frames", "subtitles"]
     rank: int
     score: float
     text: str | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +89,7 @@ class Answer:
         reranked: whether the model's reranker ordered the first results.
         notes: sentences for the user, such as that files were gone and could not be reranked.
         took_s: wall-clock seconds.
+        next_offset: ``offset`` of the page that follows; None where this is the last one.
     """
 
     query: Query
@@ -95,6 +100,7 @@ class Answer:
     reranked: bool
     notes: tuple[str, ...] = ()
     took_s: float = 0.0
+    next_offset: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the query."""
@@ -106,4 +112,57 @@ class Answer:
             "reranked": self.reranked,
             "notes": list(self.notes),
             "took_s": self.took_s,
+            "next_offset": self.next_offset,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineMoment:
+    """A moment of a video and how well it fits; ``step``: the step of the query that it fits best, from 0."""
+
+    start_s: float
+    end_s: float
+    score: float
+    relevance: float | None
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimelineFrame:
+    """A frame of a video: its score as if it were a video by itself, and what it contributes to that of its moment."""
+
+    time_s: float
+    score: float
+    attention: float
+    step: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """How well every part of one video fits a query, in the order of time; scores as those of a search."""
+
+    video: str
+    video_id: str
+    moments: tuple[TimelineMoment, ...]
+    frames: tuple[TimelineFrame, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reason:
+    """Why a moment has its score.
+
+    Attributes:
+        moment: what was explained.
+        text: the words that were compared with it.
+        frame_times_s: times of the frames that the explanation is about.
+        explanation: of their stored features.
+    """
+
+    moment: MomentRef
+    text: str
+    frame_times_s: tuple[float, ...]
+    explanation: Explanation

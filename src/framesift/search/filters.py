@@ -1,5 +1,7 @@
-"""Filters -> the rows of a gallery that are searched: before candidates are proposed, so that a filter which leaves three
-moments of a million still finds them."""
+"""Filters -> the rows of a gallery that are searched.
+
+They act before candidates are proposed, so that a filter which leaves three moments of a million still finds them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,6 @@ from fnmatch import translate
 from pathlib import Path, PurePath
 
 import numpy as np
-import torch
 from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor

@@ -10,8 +10,8 @@ from ..errors import InputError
 __all__ = ["RRF_K", "reciprocal_rank"]
 
 RRF_K = 60
-"""Cormack, Clarke and Buettcher 2009, section 1: found in a pilot and not tuned; large enough that one list's first place
-does not outweigh the agreement of two."""
+"""Cormack, Clarke and Buettcher 2009, section 1: found in a pilot and not tuned; so large that the first place of one
+list does not outweigh the agreement of two."""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -19,8 +19,8 @@ T = TypeVar("T", bound=Hashable)
 def reciprocal_rank(lists: Sequence[Sequence[T]], *, k: float = RRF_K) -> list[tuple[T, float]]:
     """Reciprocal rank fusion: what is in a list at rank r gets 1 / (k + r), summed over the lists; best first.
 
-    Source: G. V. Cormack, C. L. A. Clarke and S. Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
-    Rank Learning Methods", SIGIR 2009.
+    Source: G. V. Cormack, C. L. A. Clarke and S. Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and
+    individual Rank Learning Methods", SIGIR 2009.
 
     Args:
         lists: each best first, without repeats.
