@@ -31,7 +31,7 @@ WIDTHS = (390, 768, 1280)
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    examples = attention_examples(["storyboard-clip", "storyboard-xpool"], chosen_examples(2))
+    examples = attention_examples(examples=chosen_examples(1))
     page = render_report(made.all_kinds(), logs=read_logs(WEIGHTS), examples=examples)
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(page, encoding="utf-8")
@@ -98,6 +98,30 @@ def test_no_text_of_a_chart_leaves_it_or_covers_another(chromium: Any, address: 
             })"""
         )
         assert problems == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_systems_look_at_is_large_enough_and_named_while_it_scrolls(
+    chromium: Any, address: str, width: int
+) -> None:
+    with Visit(chromium, address, width=width) as visit:
+        frames = visit.page.locator(".frames td img")
+        assert frames.count() == 2 * 12, "CrossTVR's attention and the patches that it keeps"
+        assert min(image.bounding_box()["width"] for image in frames.all()) >= 50
+        lines = visit.page.evaluate(
+            """() => [...document.querySelectorAll(".heat td, .heat thead th")].map((cell) => {
+                const range = document.createRange();
+                range.selectNodeContents(cell);
+                return range.getClientRects().length;
+            })"""
+        )
+        assert set(lines) == {1}, "no number of the grid of words and frames is broken"
+        for kind in (".frames", ".heat"):
+            table = visit.page.locator(kind).first
+            table.evaluate("(table) => { table.parentElement.scrollLeft = 10000 }")
+            edge = table.evaluate("(table) => table.parentElement.getBoundingClientRect().left")
+            name = table.locator("tbody th").first.bounding_box()["x"]
+            assert abs(name - edge) < 1.5
 
 
 def test_links_of_the_contents_lead_there_and_mark_the_place(chromium: Any, address: str) -> None:

@@ -1,6 +1,6 @@
 // The benchmark page, after X-Pool's demo: a caption, its video, and what was ranked first.
 
-import { get } from "./api.js";
+import { get, withValues } from "./api.js";
 import { byId, element, fill } from "./dom.js";
 import { count, score } from "./format.js";
 import { listen } from "./keys.js";
@@ -8,7 +8,6 @@ import { openPlayer } from "./play_dialog.js";
 import { announce, complain } from "./say.js";
 import { openShell } from "./shell.js";
 import { frameStrip } from "./strip.js";
-import { withValues } from "./api.js";
 
 const LISTED = 50;
 
@@ -35,22 +34,22 @@ async function turnTo(place, { push = true } = {}) {
     if (listedFrom() !== before) await list();
     const n = captions[at - listedFrom()]?.n ?? at;
     const shown = await get(`/api/benchmark/${n}`, { index });
-    draw(shown);
-    announce(`Caption ${at + 1} of ${total}: ${shown.text}. Its video is ranked ${shown.truth.rank}.`);
+    draw(shown, shown.can_rerank ? await get(`/api/benchmark/${n}`, { index, rerank: false }) : null);
+    announce(`Caption ${at + 1} of ${total}: ${shown.text}. Its video is ranked ${ranked(shown.truth)}.`);
   } catch (error) {
     complain(error);
   }
   return true;
 }
 
+const pageOf = ({ video_id, found_start_s }) => withValues(`/video/${encodeURIComponent(video_id)}`, { index, t: found_start_s });
+
+/** The place as words: the server looks for it down to some depth only. */
+const ranked = ({ rank, behind }) => rank ?? `behind ${behind}`;
+
 function video(shown, { truth, title }) {
-  const page = withValues(`/video/${encodeURIComponent(shown.video_id)}`, { index });
-  const moment = {
-    ...shown,
-    start_s: shown.start_s ?? 0,
-    end_s: shown.end_s ?? shown.duration_s ?? (shown.frame_times_s.at(-1) ?? 0) + 1,
-    video: shown.name,
-  };
+  const page = pageOf(shown);
+  const moment = { ...shown, start_s: shown.found_start_s, end_s: shown.found_end_s, video: shown.name };
   const strip = frameStrip(moment, {
     label: `Frames of ${shown.name}; arrow keys move along them`,
     index,
@@ -80,9 +79,9 @@ function ranking(title, top) {
   );
 }
 
-function draw(shown) {
+/** The caption and its answers; `plain` are those without reranking, where the model can rerank. */
+function draw(shown, plain) {
   const { truth, top } = shown;
-  const second = shown.reranked ?? null;
   const choice = element(
     "select",
     { "aria-label": "Caption", on: { change: (event) => turnTo(Number(event.target.value)) } },
@@ -103,9 +102,11 @@ function draw(shown) {
     ),
     element("blockquote", {}, shown.text),
     element("h2", {}, "Its own video"),
-    video(truth, { truth: true, title: `Ranked ${truth.rank}` }),
-    second
-      ? element("div", { class: "side-by-side" }, ranking("Ranked first", top), ranking("Ranked first, with reranking", second.top ?? second))
+    truth.rank === null
+      ? element("p", { class: "note" }, element("a", { href: pageOf(truth) }, truth.name), ` is ranked ${ranked(truth)}.`)
+      : video(truth, { truth: true, title: `Ranked ${truth.rank}` }),
+    plain
+      ? element("div", { class: "side-by-side" }, ranking("Ranked first, with reranking", top), ranking("Ranked first, without reranking", plain.top))
       : ranking("Ranked first", top),
   );
 }

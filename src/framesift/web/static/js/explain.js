@@ -36,7 +36,8 @@ export async function explain(place, result, state) {
 function parts({ scores, contrasts, words, word_frame, frame_times_s, notes }) {
   const made = [pairs(scores)];
   if (contrasts) made.push(pairs(contrasts));
-  if (words && word_frame) made.push(wordFrameMap(words, word_frame, frame_times_s));
+  // A model of fixed length pads short moments: what lies behind the last frame is no frame.
+  if (words && word_frame) made.push(wordFrameMap(words, word_frame.map((row) => row.slice(0, frame_times_s.length)), frame_times_s));
   else made.push(element("p", { class: "note" }, "This model compares the whole sentence with each frame: the bars above are all it looks at. A map of words and frames needs X-CLIP."));
   for (const note of notes ?? []) made.push(element("p", { class: "note" }, note));
   return made;

@@ -2,7 +2,7 @@
 
 import { get, send } from "./api.js";
 import { byId, element, fill } from "./dom.js";
-import { count } from "./format.js";
+import { count, lastFolder } from "./format.js";
 import { confirmDone } from "./say.js";
 
 const patterns = (text) => text.split(/[\n,]/).map((line) => line.trim()).filter(Boolean);
@@ -15,7 +15,7 @@ export function addFolder(place, { index, started }) {
   const include = element("input", { id: "include", placeholder: "*.mp4, holiday/**", autocomplete: "off", spellcheck: false });
   const exclude = element("input", { id: "exclude", placeholder: "proxy/**, *.lrv", autocomplete: "off", spellcheck: false });
   const retry = element("input", { type: "checkbox" });
-  const button = element("button", { class: "primary", disabled: true }, "Add this folder");
+  const button = element("button", { class: "primary", disabled: true }, "Choose a folder");
   let here = null;
 
   const show = async (path, focusIn = false) => {
@@ -24,10 +24,11 @@ export function addFolder(place, { index, started }) {
       const found = await get("/api/folders", { path });
       here = found.path;
       button.disabled = !found.path;
+      button.textContent = found.path ? `Add ${lastFolder(found.path)}` : "Choose a folder";
       fill(
         shown,
-        found.path && element("button", { type: "button", "aria-label": "Folder above", disabled: found.parent === null, on: { click: () => show(found.parent ?? "", true) } }, "↑"),
-        element("code", {}, found.path || "Folders that may be added"),
+        found.path && element("button", { type: "button", "aria-label": "Folder above", on: { click: () => show(found.parent ?? "", true) } }, "↑"),
+        found.path ? element("code", {}, found.path) : element("span", { class: "note" }, "Folders that this server may read:"),
       );
       fill(list, found.folders.map(entry), !found.folders.length && element("li", { class: "note" }, "No folders inside."));
       if (focusIn) (list.querySelector("button") ?? shown.querySelector("button"))?.focus();
@@ -43,7 +44,7 @@ export function addFolder(place, { index, started }) {
         "button",
         { type: "button", on: { click: () => show(path, true) } },
         element("span", {}, name),
-        videos !== null && videos !== undefined && element("small", {}, count(videos, "video")),
+        videos > 0 && element("small", {}, count(videos, "video")),
       ),
     );
   const add = async (event) => {

@@ -36,3 +36,6 @@ export function day(when) {
   const date = new Date(typeof when === "number" ? when * 1000 : when);
   return Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(0, 10);
 }
+
+/** The last part of a path. */
+export const lastFolder = (path) => path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;

@@ -40,7 +40,7 @@ export function jobsList(place, { finished }) {
     async refresh() {
       try {
         const { jobs } = await get("/api/jobs");
-        for (const job of [...jobs].sort((a, b) => (a.created_at < b.created_at ? -1 : 1))) update(job);
+        for (const job of [...jobs].sort((a, b) => a.created_at - b.created_at)) update(job);
         if (!shown.size) fill(place, element("li", { class: "none note" }, "No jobs yet."));
       } catch (error) {
         complain(error);
@@ -76,6 +76,8 @@ function draw(item, job) {
     known ? `${job.done.toLocaleString("en")} of ${count(job.total, "file")}` : null,
     job.added ? `${job.added} added` : null,
     job.replaced ? `${job.replaced} anew` : null,
+    job.skipped ? `${job.skipped} known already` : null,
+    job.pruned ? `${job.pruned} forgotten` : null,
     running && job.eta_s ? `${lasting(job.eta_s)} left` : null,
     job.message || null,
   ].filter(Boolean);
@@ -101,11 +103,11 @@ function draw(item, job) {
       element(
         "details",
         { open: folds },
-        element("summary", {}, `${count(failed.length, "file")} could not be indexed`),
+        element("summary", {}, `${count(job.num_failed ?? failed.length, "file")} could not be indexed`),
         element(
           "ul",
           { class: "failures" },
-          failed.map(({ path, reason }) => element("li", {}, path, element("small", {}, reason))),
+          failed.map(({ path, name, reason }) => element("li", { title: path }, name ?? path, element("small", {}, reason))),
         ),
       ),
   );

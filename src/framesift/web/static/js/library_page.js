@@ -22,7 +22,7 @@ function drawIndexes() {
         Videos: count(index.videos, "video"),
         Moments: `${count(index.moments, "moment")}, ${lasting(index.duration_s ?? 0)}`,
         Failed: index.failed ? count(index.failed, "file") : null,
-        Model: index.model + (index.reranks ? ", with a reranker" : ""),
+        Model: index.model,
         Subtitles: index.subtitles ? count(index.subtitles, "line") : null,
         Place: index.path,
       };

@@ -12,8 +12,9 @@ import { complain } from "./say.js";
  */
 export async function openPlayer(result, { at = result.start_s, index, page }) {
   let video;
+  let playable;
   try {
-    video = await get(ofVideo(result.video_id, "", { index }));
+    [video, playable] = await Promise.all(["", "playable"].map((part) => get(ofVideo(result.video_id, part, { index }))));
   } catch (error) {
     complain(error);
     return;
@@ -31,14 +32,14 @@ export async function openPlayer(result, { at = result.start_s, index, page }) {
       { class: "away" },
       element("button", { type: "button", on: { click: () => player.seek(result.start_s) } }, "Again from the moment"),
       element("a", { class: "button", href: page }, "Page of the video"),
-      element("a", { class: "button", href: ofVideo(result.video_id, "cut", moment), download: "" }, "Cut out"),
+      element("a", { class: "button", href: ofVideo(result.video_id, "cut", moment), download: "" }, "Cut a clip"),
       element("a", { class: "button", href: ofVideo(result.video_id, "sheet", moment), download: "" }, "Contact sheet"),
     ),
     element("button", { type: "button", class: "close", on: { click: () => dialog.close() } }, "Close"),
   );
   const before = document.activeElement;
   document.body.append(dialog);
-  const player = playIn(place, video, { index, start_s: at, autoplay: true });
+  const player = playIn(place, video, playable, { index, start_s: at, autoplay: true });
   dialog.addEventListener("close", () => {
     player.stop();
     dialog.remove();

@@ -2,20 +2,21 @@
 // its frames, with the reason.
 
 import { frameAddress, ofVideo } from "./api.js";
-import { element } from "./dom.js";
+import { element, fill } from "./dom.js";
 import { clock } from "./format.js";
 
 const STRETCH_S = 60; // converted at once: long enough to watch, short enough to wait for
 const END_MARGIN_S = 0.05; // no frame begins at the very end of a file
-const MAY_PLAY = { direct: true, remux: true, transcode: true };
+const MAY_PLAY = new Set(["direct", "remux", "transcode"]);
 
 /**
  * Puts a player of `video` (as of /api/videos/{id}) into `place`.
  *
+ * @param {object} playable as of .../playable
  * @param {object} options `index`, `start_s` where it begins, `autoplay`, `onTime(seconds)` while it plays or is moved
  * @returns {{ seek(seconds): void, toggle(): void, time(): number, stop(): void }} seconds are those of the whole video
  */
-export function playIn(place, video, { index, start_s = 0, autoplay = false, onTime = () => {} }) {
+export function playIn(place, video, playable, { index, start_s = 0, autoplay = false, onTime = () => {} }) {
   const how = element("p", { class: "note how" });
   let player = null;
 
@@ -31,18 +32,19 @@ export function playIn(place, video, { index, start_s = 0, autoplay = false, onT
     how.textContent = reason ? `The server converts this video for the browser: ${reason}.` : "";
     place.replaceChildren(player.node, how);
   };
-  const { how: way = "direct", reason = "" } = video.playable ?? {};
-  if (!MAY_PLAY[way]) asFrames(reason || "no decoder of this machine plays it");
+  const { how: way, reason } = playable;
+  if (way === "none") fill(place, element("p", { class: "warning" }, `This file cannot be shown: ${reason}.`));
+  else if (!MAY_PLAY.has(way)) asFrames(reason || "no decoder of this machine plays it");
   else if (way !== "direct") asConverted(reason);
   else {
     player = direct(video, { index, start_s, autoplay, onTime, failed: () => asConverted("this browser does not play the file itself") });
     place.replaceChildren(player.node, how);
   }
   return {
-    seek: (seconds) => player.seek(Math.min(Math.max(0, seconds), Math.max(0, (video.duration_s ?? seconds) - END_MARGIN_S))),
-    toggle: () => player.toggle(),
-    time: () => player.time(),
-    stop: () => player.stop(),
+    seek: (seconds) => player?.seek(Math.min(Math.max(0, seconds), Math.max(0, (video.duration_s ?? seconds) - END_MARGIN_S))),
+    toggle: () => player?.toggle(),
+    time: () => player?.time() ?? start_s,
+    stop: () => player?.stop(),
   };
 }
 
@@ -66,7 +68,7 @@ function direct(video, { index, start_s, autoplay, onTime, failed }) {
     if (node.error) failed();
   };
   node.addEventListener("error", giveUp);
-  node.src = `${ofVideo(video.id ?? video.video_id, "media", { index })}#t=${start_s.toFixed(3)}`;
+  node.src = `${ofVideo(video.video_id, "media", { index })}#t=${start_s.toFixed(3)}`;
   if (autoplay) begin(node);
   return {
     node,
@@ -90,7 +92,7 @@ function converted(video, { index, start_s, autoplay, onTime, failed }) {
   const load = (seconds, play) => {
     from = Math.max(0, seconds);
     to = Math.min(length, from + STRETCH_S);
-    node.src = ofVideo(video.id ?? video.video_id, "play", { start: from.toFixed(3), end: to.toFixed(3), index });
+    node.src = ofVideo(video.video_id, "play", { start: from.toFixed(3), end: to.toFixed(3), index });
     if (play) begin(node);
   };
   node.addEventListener("timeupdate", () => onTime(from + node.currentTime));
@@ -119,7 +121,7 @@ function converted(video, { index, start_s, autoplay, onTime, failed }) {
 }
 
 function framesOf(video, { index, start_s, onTime }) {
-  const id = video.id ?? video.video_id;
+  const id = video.video_id;
   const picture = element("img", { class: "still", alt: `Frame of ${video.name}` });
   const slider = element("input", { type: "range", min: "0", max: String(video.duration_s ?? 0), step: "0.1", "aria-label": "Time" });
   const at = element("output", { class: "note" });

@@ -3,9 +3,10 @@
 import { frameAddress } from "./api.js";
 import { videoAddress, writeMoment } from "./address.js";
 import { element, meter, playIcon } from "./dom.js";
-import { clock, percent, score, stretch } from "./format.js";
-import { frameStrip } from "./strip.js";
+import { clock, lastFolder, percent, score, stretch } from "./format.js";
 import { explain } from "./explain.js";
+import { inTurn } from "./pictures.js";
+import { frameStrip } from "./strip.js";
 
 const SOURCES = { frames: "Frames", subtitles: "Subtitles" };
 
@@ -33,7 +34,7 @@ export function resultCard(result, { state, on, feedback = null, selected = fals
     "article",
     { tabIndex: 0, "aria-label": label },
     heading(result, state, moved),
-    element("div", { class: "result-body" }, preview, element("div", {}, strips.map(({ node }) => node), said(result))),
+    element("div", { class: "result-body" }, preview, element("div", {}, element("div", { class: "steps" }, strips.map(({ node }) => node)), said(result))),
     element(
       "div",
       { class: "actions" },
@@ -87,7 +88,7 @@ function pictures(result, { state, on }) {
   const { index } = state;
   const steps = result.parts?.length > 1 ? result.parts : [result];
   const best = bestFrame(steps[0]);
-  const image = element("img", { src: frameAddress(result.video_id, best, 320, index), alt: "", decoding: "async" });
+  const image = inTurn(element("img", { alt: "", decoding: "async" }), frameAddress(result.video_id, best, 320, index));
   const at = element("span", {}, clock(best));
   let time = best;
   let waiting = null;
@@ -121,8 +122,6 @@ function pictures(result, { state, on }) {
   });
   return { strips, preview };
 }
-
-const lastFolder = (path) => path.split(/[\\/]/).filter(Boolean).at(-1) ?? path;
 
 function bestFrame(step) {
   const weights = step.attention ?? [];

@@ -23,6 +23,7 @@ let state = readAddress();
 let shell = { indexes: [], current: null };
 let answer = null;
 let running = null;
+const rerankers = new Set(); // names of the indexes whose model can rerank, as far as answers told
 const answers = new Map(); // by address: going back shows at once what was there
 const previews = new Map(); // addresses of chosen pictures, by upload
 const feedback = new Feedback();
@@ -44,7 +45,7 @@ function show() {
   byId("fold").checked = state.fold;
   byId("rerank").checked = state.rerank;
   byId("compare").checked = state.compare;
-  for (const name of ["rerank", "compare"]) byId(name).closest("label").hidden = !shell.current?.reranks;
+  for (const name of ["rerank", "compare"]) byId(name).closest("label").hidden = !rerankers.has(shell.current?.name);
   byId("sources").closest("label").hidden = !shell.current?.subtitles && state.sources === blank().sources;
   byId("query-error").textContent = "";
   byId("query").removeAttribute("aria-invalid");
@@ -75,6 +76,7 @@ async function run() {
     return;
   }
   byId("lists").classList.add("busy");
+  byId("summary").textContent = "Searching…";
   byId("answer").setAttribute("aria-busy", "true");
   try {
     const found = await ask(mine.signal);
@@ -96,9 +98,9 @@ async function run() {
 async function ask(signal) {
   const k = Math.max(PAGE, state.shown);
   const search = (options) => send("POST", "/api/search", searchBody(state, { k, ...options }), { signal });
-  if (!state.compare || !shell.current.reranks) return search({});
+  if (!state.compare) return search({});
   const [reranked, plain] = await Promise.all([search({ rerank: true }), search({ rerank: false })]);
-  return { ...reranked, plain };
+  return reranked.can_rerank ? { ...reranked, plain } : reranked;
 }
 
 function refuse(error) {
@@ -144,6 +146,10 @@ function judge(result, given) {
 
 function draw(found) {
   answer = found;
+  if (found.can_rerank) {
+    rerankers.add(shell.current.name);
+    for (const name of ["rerank", "compare"]) byId(name).closest("label").hidden = false;
+  }
   const lists = byId("lists");
   lists.classList.remove("side-by-side", "busy");
   fill(lists);
@@ -152,7 +158,7 @@ function draw(found) {
     byId("notes"),
     found.nothing_fits && found.results.length > 0 && element("p", { class: "warning" }, "Nothing in this index stands out for this query. What is shown is the nearest there is, and probably not what you mean."),
     found.results.length === 0 && element("p", { class: "warning" }, found.searched === 0 ? "No video is left after these filters." : "There are no results."),
-    (found.notes ?? []).map((note) => element("p", { class: "note" }, note)),
+    (found.notes ?? []).map((note) => element("p", { class: "note" }, note.charAt(0).toUpperCase() + note.slice(1))),
   );
   if (found.plain) drawComparison(lists, found, found.plain, context);
   else drawResults(lists, found.results, context);
@@ -224,6 +230,9 @@ function listenToForm() {
   });
   for (const name of ["unit", "sources"]) byId(name).addEventListener("change", () => go({ [name]: byId(name).value }));
   for (const name of ["fold", "rerank", "compare"]) byId(name).addEventListener("change", () => go({ [name]: byId(name).checked }));
+  byId("query").addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" && step(1)) event.preventDefault();
+  });
   byId("more").addEventListener("click", more);
   byId("syntax").addEventListener("toggle", placePopover);
   byId("syntax").addEventListener("beforetoggle", placePopover);
@@ -238,7 +247,7 @@ function listenToForm() {
   });
   const next = () => step(1);
   const previous = () => step(-1);
-  const byArrow = (move) => (event) => (event.target === document.body || event.target.closest(".result") ? move() : false);
+  const byArrow = (move) => (event) => (event.target.closest(".result") ? move() : false); // elsewhere they scroll
   listen({
     j: next,
     k: previous,

@@ -51,8 +51,10 @@ export class Selection {
     const button = (text, title, click) => element("button", { type: "button", title, on: { click } }, text);
     place.replaceChildren(
       element("p", {}, `${count(this.#chosen.size, "moment")} selected`),
+      element("span", { class: "note" }, "Export"),
       ...FORMATS.map(([format, name, title]) => button(name, `Export as ${name}: ${title}`, () => this.#export(format))),
-      button("Cut out", "One video file for each moment", () => this.#each("cut")),
+      element("span", { class: "note" }, "Make"),
+      button("Clips", "One video file for each moment", () => this.#each("cut")),
       button("Contact sheets", "One picture of frames for each moment", () => this.#each("sheet")),
       button("Select all shown", "", () => this.#all()),
       button("Clear", "", () => this.clear()),

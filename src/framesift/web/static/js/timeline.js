@@ -67,7 +67,7 @@ export function timeline(place, { video, index, seek }) {
     peek.style.left = `${Math.min(box.width - half, Math.max(half, event.clientX - box.left)) - half}px`;
     clearTimeout(waiting);
     waiting = setTimeout(() => {
-      still.src = frameAddress(video.id ?? video.video_id, seconds, 320, index);
+      still.src = frameAddress(video.video_id, seconds, 320, index);
     }, 60);
   });
   line.addEventListener("pointerleave", () => {

@@ -18,6 +18,7 @@ const values = new URLSearchParams(location.search);
 const id = decodeURIComponent(location.pathname.split("/").at(-1));
 let index = values.get("index") ?? undefined;
 let video = null;
+let playable = null;
 let player = null;
 let line = null;
 let best = [];
@@ -63,7 +64,7 @@ function drawAway(moment) {
   fill(
     byId("away"),
     element("span", { class: "note" }, `${stretch(moment.start_s, moment.end_s)}:`),
-    element("a", { class: "button", href: ofVideo(id, "cut", stretchOf), download: "" }, "Cut out"),
+    element("a", { class: "button", href: ofVideo(id, "cut", stretchOf), download: "" }, "Cut a clip"),
     element("a", { class: "button", href: ofVideo(id, "sheet", stretchOf), download: "" }, "Contact sheet"),
   );
 }
@@ -125,7 +126,7 @@ function drawVideo() {
     line?.at(seconds);
     lines?.at(seconds);
   };
-  player = playIn(byId("player"), video, { index, start_s, onTime: follow });
+  player = playIn(byId("player"), video, playable, { index, start_s, onTime: follow });
   line = timeline(byId("timeline"), { video, index, seek: goTo });
   line.at(start_s);
   if (video.subtitles?.length) {
@@ -166,6 +167,7 @@ async function open() {
     const shell = await openShell({ choose: (name) => location.assign(`/?index=${encodeURIComponent(name)}`) });
     index ??= shell.current?.name;
     video = await get(ofVideo(id, "", { index }));
+    if (video.status !== "failed") playable = await get(ofVideo(id, "playable", { index }));
   } catch (error) {
     byId("name").textContent = "No such video";
     complain(error);

@@ -2,11 +2,11 @@
 
 import { frameAddress, get, withValues } from "./api.js";
 import { element, fill } from "./dom.js";
-import { clock, count } from "./format.js";
+import { clock, count, day } from "./format.js";
+import { inTurn } from "./pictures.js";
 import { announce, complain } from "./say.js";
 
 const PAGE = 25;
-const WAYS = { direct: "plays", remux: "plays, repacked", transcode: "plays, converted", frames: "frames only" };
 
 /** @returns {{ refresh(): Promise<void> }} `index()` names the index */
 export function videosTable(place, { index }) {
@@ -24,7 +24,7 @@ export function videosTable(place, { index }) {
     element(
       "table",
       { class: "videos" },
-      element("thead", {}, element("tr", {}, ["", "Video", "Length", "Picture", "Playback", "Tags"].map((head, place) =>
+      element("thead", {}, element("tr", {}, ["", "Video", "Length", "Picture", "Changed", "Tags"].map((head, place) =>
         element(head ? "th" : "td", head ? { scope: "col", class: place === 2 ? "number" : "" } : {}, head)))),
       body,
     ),
@@ -70,11 +70,10 @@ export function videosTable(place, { index }) {
 
 function row(video, index) {
   const failed = video.status === "failed";
-  const id = video.id ?? video.video_id;
+  const id = video.video_id;
   const page = withValues(`/video/${encodeURIComponent(id)}`, { index });
-  const picture = failed ? "" : element("img", { src: frameAddress(id, (video.duration_s ?? 0) / 2, 160, index), alt: "", loading: "lazy" });
+  const picture = failed ? "" : inTurn(element("img", { alt: "" }), frameAddress(id, (video.duration_s ?? 0) / 2, 160, index));
   const size = video.width ? `${video.width} × ${video.height}` : "";
-  const way = video.playable ? (WAYS[video.playable.how] ?? video.playable.how) : "";
   return element(
     "tr",
     {},
@@ -88,7 +87,7 @@ function row(video, index) {
     ),
     element("td", { class: "number" }, video.duration_s ? clock(video.duration_s, { tenths: false }) : ""),
     element("td", {}, size, video.codec && element("small", {}, video.codec)),
-    element("td", {}, failed ? "" : way, !failed && video.playable?.reason && element("small", {}, video.playable.reason)),
+    element("td", {}, day(video.modified_at)),
     element("td", {}, (video.tags ?? []).join(", ")),
   );
 }
