@@ -1,4 +1,4 @@
-"""What ``playability`` says, asked of a real Chromium: files that should play do, and so do the copies of the others."""
+"""What ``playability`` says, asked of a real Chromium: files that should play do, and the copies of the others do."""
 
 from __future__ import annotations
 

@@ -31,6 +31,7 @@ STANDARD_RATES = (
     Fraction(60),
 )
 _NEARLY = 4e-4  # 24 and 24000/1001 differ by 1e-3
+_ONE_FRAME_OFF = 0.025  # the average of two seconds, if the length of the last frame is wrong
 _DEFAULT_RATE = Fraction(25)  # for files without any clock
 _ROUNDING = 1e-6  # of a frame
 
@@ -61,7 +62,7 @@ class Media:
 def media_of(path: str) -> Media:
     """Raises DecodeError for a file that cannot be read."""
     info, streams = probe(path), stream_facts(path)
-    rate = _tidy(info.fps)
+    rate = _tidy(info.fps, streams.base_fps)
     return Media(
         url=Path(os.path.abspath(path)).as_uri(),
         name=Path(path).name,
@@ -74,10 +75,12 @@ def media_of(path: str) -> Media:
     )
 
 
-def _tidy(fps: float | None) -> Fraction:
-    """The rate that is meant by an average one."""
+def _tidy(fps: float | None, base_fps: Fraction | None) -> Fraction:
+    """The rate that is meant by an average and a base one."""
     if fps is None or not 0 < fps < 1000:
         return _DEFAULT_RATE
+    if base_fps is not None and abs(fps / float(base_fps) - 1) < _ONE_FRAME_OFF:
+        fps = float(base_fps)
     for rate in STANDARD_RATES:
         if abs(fps / float(rate) - 1) < _NEARLY:
             return rate

@@ -48,7 +48,8 @@ def rows_of(results: Iterable[Any]) -> list[Row]:
     rows: list[Row] = []
     for number, result in enumerate(results, start=1):
         hit = getattr(result, "hit", result)
-        texts = [getattr(result, "text", None), *(one.text for one in getattr(result, "sources", ()))]
+        sources: Iterable[Any] = getattr(result, "sources", None) or ()
+        texts = [getattr(one, "text", None) for one in (result, *sources)]
         focus = getattr(hit, "focus_s", None) or (hit.start_s, hit.end_s)
         rows.append(
             Row(
