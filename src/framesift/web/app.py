@@ -10,7 +10,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from ..index import Index
-from .api import benchmark, jobs, media, searching, sessions, taking, uploads, videos
+from .api import benchmark, jobs, media, searching, sessions, taking, understanding, uploads, videos
 from .errors import handle_errors
 from .guard import Guard
 from .services import Services
@@ -55,7 +55,7 @@ def create_app(libraries: Mapping[str, str | Path | Index], *, settings: Setting
 
     app.add_middleware(Guard, settings=settings, observe=services.measures.observe)
     handle_errors(app)
-    for part in (sessions, searching, uploads, videos, media, taking, jobs, benchmark):
+    for part in (sessions, searching, uploads, videos, understanding, media, taking, jobs, benchmark):
         app.include_router(part.router)
     _add_pages(app)
     return app

@@ -1,8 +1,8 @@
 """The process of one index job: ``python -m framesift.web.job_process``.
 
 It reads the job as a line of JSON on stdin and writes what happens as lines of JSON on stdout, each with an ``event``:
-``waiting`` (someone else writes to the index), ``progress``, ``report``, ``failed``. Stdin stays open for as long as
-the server lives: when it ends, so does this process, at once. The index is safe to kill at any time.
+``waiting`` (someone else writes to the index), ``progress``, ``watch``, ``report``, ``failed``. Stdin stays open for
+as long as the server lives: when it ends, so does this process, at once. The index is safe to kill at any time.
 """
 
 from __future__ import annotations
@@ -66,20 +66,22 @@ def _do(job: dict[str, Any], emit: Any) -> None:
             path=now.path,
         )
 
+    options: dict[str, Any] = {
+        "include": job["include"],
+        "exclude": job["exclude"],
+        "progress": progress,
+        "config": BuildConfig(retry_failed=job["retry_failed"]),
+    }
     with Index.open(job["directory"]) as index:
         while True:
             try:
                 if job["kind"] == "prune":
                     emit("report", pruned=len(index.prune()))
+                elif job["kind"] == "watch":
+                    for event in index.watch(job["paths"], **options):  # waits for the lock itself
+                        emit("watch", kind=event.kind, path=event.path, detail=event.detail)
                 else:
-                    report = index.add(
-                        job["paths"],
-                        include=job["include"],
-                        exclude=job["exclude"],
-                        progress=progress,
-                        config=BuildConfig(retry_failed=job["retry_failed"]),
-                    )
-                    emit("report", **_reported(report))
+                    emit("report", **_reported(index.add(job["paths"], **options)))
                 return
             except IndexLockedError as error:
                 emit("waiting", message=str(error))

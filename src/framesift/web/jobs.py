@@ -1,4 +1,4 @@
-"""Index jobs: a queue for each index, one job at a time, each in a process of its own.
+"""Index jobs: a queue for each index, one job at a time, each in a process of its own; and folders that are watched.
 
 Two clients that add folders at once are queued one after the other; an index that another program writes to is waited
 for. A job's process ends with the server, however the server ends, and the next server goes on with the job: the index
@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,22 @@ from .job_store import SHOWN_FAILURES, Failure, Job, JobStore, Kind
 __all__ = ["JobQueue", "Jobs"]
 
 SAVE_EVERY_S = 2.0
-CANCEL_WAIT_S = 5.0
+CLOSE_WAIT_S = 5.0
 MOST_QUEUED = 100
+MOST_WATCHES = 4  # of an index; each is a process that holds the model
+
+
+@dataclass(eq=False)
+class _Running:
+    """A job that has begun, as it is now."""
+
+    job: Job
+    process: subprocess.Popen[str] | None = None
+    cancelled: bool = False
 
 
 class JobQueue:
-    """The jobs of one index.
+    """The jobs of one index. Those that watch folders run beside the others: they wait for most of the time.
 
     Args:
         name: of the index.
@@ -44,26 +54,30 @@ class JobQueue:
         self.name, self._directory = name, directory
         self._store = JobStore(state, directory)
         self._changed = threading.Condition()
-        self._current: Job | None = None
-        self._process: subprocess.Popen[str] | None = None
-        self._cancelled = False
+        self._running: dict[str, _Running] = {}
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name=f"framesift-jobs-{name}", daemon=True)
+        work, watch = frozenset[Kind]({"index", "prune"}), frozenset[Kind]({"watch"})
+        self._threads = [
+            threading.Thread(target=self._work, args=(kinds,), name=f"framesift-jobs-{name}", daemon=True)
+            for kinds in (work, *[watch] * MOST_WATCHES)
+        ]
         if self._store.owned:
             self._store.requeue()
-            self._thread.start()
+            for thread in self._threads:
+                thread.start()
 
     def jobs(self) -> list[Job]:
-        """All jobs, the oldest first, the running one as it is now."""
-        current = self._current
-        return [
-            current if current is not None and job.id == current.id else job for job in self._store.jobs()
-        ]
+        """All jobs, the oldest first, those that run as they are now."""
+        return [self._now(job) for job in self._store.jobs()]
+
+    def _now(self, job: Job) -> Job:
+        running = self._running.get(job.id)
+        return job if running is None else running.job
 
     def get(self, job_id: str) -> Job | None:
         """A job as it is now."""
-        current = self._current
-        return current if current is not None and current.id == job_id else self._store.get(job_id)
+        job = self._store.get(job_id)
+        return None if job is None else self._now(job)
 
     def add(
         self,
@@ -91,14 +105,15 @@ class JobQueue:
             created_at=time.time(),
         )
         with self._changed:
-            waiting = [one for one in self._store.jobs() if one.state == "queued"]
-            for one in waiting:
-                if _asks(one) == _asks(job):
+            unfinished = [one for one in self.jobs() if not one.finished]
+            for one in unfinished:
+                if _asks(one) == _asks(job) and (one.state == "queued" or kind == "watch"):
                     return one
+            waiting = [one for one in unfinished if one.state == "queued"]
             if len(waiting) >= MOST_QUEUED:
                 raise ApiError(503, "busy", f"{len(waiting)} jobs wait for this index already")
             job = self._store.save(job)
-            self._changed.notify()
+            self._changed.notify_all()
         return job
 
     def cancel(self, job_id: str) -> Job:
@@ -114,24 +129,27 @@ class JobQueue:
                 raise ApiError(404, "unknown_job", "there is no job of that id")
             if job.finished:
                 raise ApiError(409, "job_finished", f"the job is {job.state} already")
-            if self._current is not None and self._current.id == job_id:
-                self._cancelled = True
-                if self._process is not None:
-                    self._process.terminate()
-                job = self._current = replace(job, message="is being cancelled")
+            running = self._running.get(job_id)
+            if running is not None:
+                running.cancelled = True
+                if running.process is not None:
+                    running.process.terminate()
+                job = running.job = replace(job, message="is being cancelled")
             else:
                 job = self._store.save(replace(job, state="cancelled", message="cancelled before it began"))
         return job
 
     def close(self) -> None:
-        """End the job that runs, for the next server to go on with."""
+        """End the jobs that run, for the next server to go on with."""
         with self._changed:
             self._closing = True
-            if self._process is not None:
-                self._process.kill()
-            self._changed.notify()
-        if self._thread.is_alive():
-            self._thread.join(CANCEL_WAIT_S)
+            for running in self._running.values():
+                if running.process is not None:
+                    running.process.kill()
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(CLOSE_WAIT_S)
         self._store.close()
 
     def _check_owned(self) -> None:
@@ -140,61 +158,56 @@ class JobQueue:
                 423, "index_locked", "another framesift serve keeps the jobs of this index; ask that one"
             )
 
-    # ---- in the queue's own thread
+    # ---- in the queue's own threads
 
-    def _work(self) -> None:
+    def _work(self, kinds: frozenset[Kind]) -> None:
+        """Do one job of these kinds after another."""
         while True:
             with self._changed:
-                job = self._next()
+                job = self._next(kinds)
                 while job is None and not self._closing:
                     self._changed.wait()
-                    job = self._next()
+                    job = self._next(kinds)
                 if job is None or self._closing:
                     return
-                job = self._current = self._store.save(replace(job, state="running", message="is starting"))
-                self._cancelled = False
-            ended = self._run(job)
+                running = _Running(self._store.save(replace(job, state="running", message="is starting")))
+                running.process = _start(running.job, self._directory)
+                self._running[job.id] = running
+            ended = self._follow(running, running.process)
             with self._changed:
-                if not self._closing:
+                if not self._closing:  # else it stays as it is on disk, which says that it was running
                     self._store.save(ended)
                     self._store.forget_old()
-                self._current = None
+                del self._running[job.id]
 
-    def _next(self) -> Job | None:
-        return next((job for job in self._store.jobs() if job.state == "queued"), None)
+    def _next(self, kinds: frozenset[Kind]) -> Job | None:
+        if self._closing:
+            return None
+        waiting = (job for job in self._store.jobs() if job.state == "queued" and job.kind in kinds)
+        return next((job for job in waiting if job.id not in self._running), None)
 
-    def _run(self, job: Job) -> Job:
-        """Do a job in a process, and give it as it ended."""
-        with self._changed:
-            if self._closing or self._cancelled:
-                return replace(job, state="cancelled", message="cancelled before it began")
-            process = self._process = _start(job, self._directory)
+    def _follow(self, running: _Running, process: subprocess.Popen[str]) -> Job:
+        """Take in what the process of a job says until it ends; gives the job as it ended."""
         saved = time.monotonic()
+        assert process.stdin is not None
         assert process.stdout is not None
         for line in process.stdout:
             with suppress(ValueError, KeyError, TypeError):  # a line that was cut off by the process's end
-                job = _after(job, json.loads(line))
-            self._current = job
-            if time.monotonic() - saved > SAVE_EVERY_S:
+                running.job = _after(running.job, json.loads(line))
+            if time.monotonic() - saved > SAVE_EVERY_S and not running.job.finished:
                 saved = time.monotonic()
-                self._store.save(replace(job, state="running"))
+                self._store.save(running.job)
         status = process.wait()
-        if process.stdin is not None:
-            with suppress(OSError):
-                process.stdin.close()
         process.stdout.close()
-        with self._changed:
-            self._process = None
-            if self._cancelled and not job.finished:
-                return replace(
-                    job, state="cancelled", eta_s=None, message="cancelled; what was indexed stays"
-                )
-        if not job.finished:
-            ending = signal.Signals(-status).name if status < 0 else f"status {status}"
-            return replace(
-                job, state="failed", eta_s=None, message=f"the process ended unexpectedly ({ending})"
-            )
-        return job
+        with suppress(OSError):
+            process.stdin.close()
+        job = running.job
+        if job.finished:
+            return job
+        if running.cancelled:
+            return replace(job, state="cancelled", eta_s=None, message="cancelled; what was indexed stays")
+        ending = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return replace(job, state="failed", eta_s=None, message=f"the process ended unexpectedly ({ending})")
 
 
 def _asks(job: Job) -> tuple[Any, ...]:
@@ -243,6 +256,8 @@ def _after(job: Job, event: Mapping[str, Any]) -> Job:
                 message=event["path"],
                 **now,
             )
+        case "watch":
+            return _watched(replace(job, **now), event)
         case "report":
             failures = [Failure(**failure) for failure in event.get("failed", ())]
             return replace(
@@ -262,6 +277,28 @@ def _after(job: Job, event: Mapping[str, Any]) -> Job:
             return replace(job, state="failed", eta_s=None, message=event["message"], **now)
         case _:
             return job
+
+
+def _watched(job: Job, event: Mapping[str, Any]) -> Job:
+    """A job that watches folders, after something happened in them."""
+    path, detail = event["path"], event["detail"]
+    match event["kind"]:
+        case "added" | "moved":
+            return replace(job, added=job.added + 1, message=f"added {path}")
+        case "replaced":
+            return replace(job, replaced=job.replaced + 1, message=f"read again {path}")
+        case "forgotten":
+            return replace(job, pruned=job.pruned + 1, message=f"forgot {path}")
+        case "failed":
+            others = [one for one in job.failed if one.path != path]
+            failed = (*others, Failure(path=path, reason=detail))[-SHOWN_FAILURES:]
+            return replace(
+                job, failed=failed, num_failed=job.num_failed + 1, message=f"could not read {path}"
+            )
+        case "watching" | "polling":
+            return replace(job, eta_s=None, message="watching")
+        case kind:
+            return replace(job, message=f"{kind}: {detail or path}")
 
 
 class Jobs:

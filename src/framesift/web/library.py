@@ -16,8 +16,8 @@ from .errors import ApiError
 
 if TYPE_CHECKING:
     from ..model import RetrievalModel
+    from ..search.searcher import Searcher
     from .captions import KnownCaption
-    from .plain import Searcher
 
 __all__ = ["Catalogue", "Libraries", "Library", "Models"]
 
@@ -110,7 +110,7 @@ class Library:
             IndexStateError: it cannot be opened, or was built with a model that has no name.
             ModelError: its model cannot be had.
         """
-        from .plain import Searcher
+        from ..search.searcher import Searcher
 
         with self._opening:
             if self._searcher is None:

@@ -80,13 +80,10 @@ def _answer(services: Services, body: SearchBody) -> dict[str, Any]:
         raise InputError(
             str(error).replace(str(upload.path), upload.name)
         ) from None  # not where it lies here
-    following = body.offset + len(answer.results)
-    more = len(answer.results) == body.k and following <= MAX_OFFSET
     return {
         **_described(answer, library),
         "index": library.name,
         "can_rerank": searcher.index.model.reranker is not None,
-        "next_offset": following if more else None,
     }
 
 

@@ -1,0 +1,70 @@
+"""What a video says to a query, and why: ``timeline``, ``explain``, ``describe``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from torch import Tensor
+
+from ...search.query import MomentRef
+from ...search.syntax import MOST_CHARACTERS
+from ..answers import Json
+from ..schemas import MAX_S, Text
+from ..services import Services, ServicesOf
+from .videos import IndexName, VideoId
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["search"])
+
+Line = Annotated[Text, Query(max_length=MOST_CHARACTERS)]
+Second = Annotated[float, Query(ge=0, le=MAX_S, allow_inf_nan=False)]
+
+
+@router.get("/api/videos/{video_id}/timeline")
+async def timeline(services: ServicesOf, video_id: VideoId, q: Line, index: IndexName = None) -> Json:
+    """How well every moment and every frame of a video fits a query."""
+    return Json(await services.search(_timeline, services, video_id, q, index))
+
+
+def _timeline(services: Services, video_id: str, q: str, index: str | None) -> dict[str, Any]:
+    library, record = services.find(video_id, index)
+    found = library.searcher.timeline(record.uri, q).to_dict()
+    return {"video_id": video_id, "moments": found["moments"], "frames": found["frames"]}
+
+
+@router.get("/api/videos/{video_id}/explain")
+async def explain(
+    services: ServicesOf, video_id: VideoId, q: Line, start: Second, end: Second, index: IndexName = None
+) -> Json:
+    """Why a moment has its score: the weight of every frame, and what else the model's matcher can tell.
+
+    ``word_frame`` is X-CLIP's grid, a row for each of ``words``; ``contrasts`` are its four scores. What the model
+    cannot tell is null.
+    """
+    return Json(await services.search(_explained, services, video_id, q, start, end, index))
+
+
+def _explained(
+    services: Services, video_id: str, q: str, start_s: float, end_s: float, index: str | None
+) -> dict[str, Any]:
+    library, record = services.find(video_id, index)
+    reason = library.searcher.explain(q, MomentRef(video=record.uri, start_s=start_s, end_s=end_s))
+    found = reason.explanation
+    return {
+        "video_id": video_id,
+        "start_s": reason.moment.start_s,
+        "end_s": reason.moment.end_s,
+        "text": reason.text,
+        "scores": dict(found.scores),
+        "frame_times_s": reason.frame_times_s,
+        "frame_weight": _numbers(found.frame_weight),
+        "words": found.words,
+        "word_frame": _numbers(found.word_frame),
+        "contrasts": None if found.contrasts is None else dict(found.contrasts),
+    }
+
+
+def _numbers(values: Tensor | None) -> list[Any] | None:
+    return None if values is None else values.tolist()
