@@ -39,11 +39,13 @@ if TYPE_CHECKING:
     from .metrics import Metrics, ranks, t2v, v2t
     from .model import RetrievalModel
     from .ranking import Hit, MemoryGallery, rank
+    from .search import Answer, Query, Result, Searcher, describe, parse_query
     from .similarity import similarity_matrix
     from .video import Frames, Moment, Rate, Uniform, decode, probe
 
 __all__ = [
     "MATCHERS",
+    "Answer",
     "DecodeError",
     "Evaluation",
     "Explanation",
@@ -61,8 +63,11 @@ __all__ = [
     "MemoryGallery",
     "Metrics",
     "Moment",
+    "Query",
     "Rate",
+    "Result",
     "RetrievalModel",
+    "Searcher",
     "SoftmaxPool",
     "TextFeatures",
     "TopK",
@@ -72,9 +77,11 @@ __all__ = [
     "XPool",
     "XPoolConfig",
     "decode",
+    "describe",
     "evaluate",
     "explain",
     "load",
+    "parse_query",
     "probe",
     "rank",
     "ranks",
@@ -105,6 +112,7 @@ _HOMES = {
     "metrics": ("Metrics", "ranks", "t2v", "v2t"),
     "model": ("RetrievalModel",),
     "ranking": ("Hit", "MemoryGallery", "rank"),
+    "search": ("Answer", "Query", "Result", "Searcher", "describe", "parse_query"),
     "similarity": ("similarity_matrix",),
     "video": ("Frames", "Moment", "Rate", "Uniform", "decode", "probe"),
 }

@@ -26,7 +26,7 @@ from ..model import RetrievalModel
 from ..video import Frames, Uniform, load_videos
 from .query import ClipTerm, ImageTerm, MomentTerm, Term, TextTerm
 
-__all__ = ["MOST_PIXELS", "encode_term", "read_picture"]
+__all__ = ["MOST_PIXELS", "encode_term", "read_clip", "read_picture"]
 
 MOST_PIXELS = 64_000_000  # of a picture: 192 MB as RGB; phones have 50 million at most that are not binned
 MOST_FRAMES = 64  # of a term: a merged result can be of hundreds, which say no more
@@ -74,7 +74,7 @@ def encode_term(model: RetrievalModel, gallery: LanceGallery, term: Term) -> Tex
     if isinstance(term, ImageTerm):
         return _as_text(model.encode_video([_Pixels(read_picture(term.path)[None])]), model)
     if isinstance(term, ClipTerm):
-        return _as_text(model.encode_video([_read_clip(model, term)]), model)
+        return _as_text(model.encode_video([read_clip(model, term)]), model)
     return _as_text(_stored(gallery, term), model)
 
 
@@ -117,7 +117,13 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
         raise InputError(f"the picture {str(path)!r} is damaged: {error}") from None
 
 
-def _read_clip(model: RetrievalModel, term: ClipTerm) -> Frames:
+def read_clip(model: RetrievalModel, term: ClipTerm) -> Frames:
+    """Frames of a clip as the model wants them, decoded in a process of its own.
+
+    Raises:
+        DecodeError: it cannot be decoded.
+        InputError: it shows nothing in that stretch.
+    """
     sampler = _Within(num_frames=model.num_frames, start_s=term.start_s, end_s=term.end_s)
     (frames,) = load_videos([term.path], sampler, workers=1, timeout_s=CLIP_TIMEOUT_S)
     if isinstance(frames, DecodeError):

@@ -27,7 +27,15 @@ from typing import Literal
 from ..errors import InputError
 from .query import Filters, MomentRef, Query, Step, Term, TextTerm
 
-__all__ = ["FILTER_NAMES", "MOST_CHARACTERS", "MOST_TERMS", "format", "parse"]
+__all__ = [
+    "FILTER_NAMES",
+    "MOST_CHARACTERS",
+    "MOST_TERMS",
+    "format",
+    "format_query",
+    "parse",
+    "parse_query",
+]
 
 FILTER_NAMES = ("folder", "name", "tag", "after", "before", "longer", "shorter")
 MOST_CHARACTERS = 10_000  # no encoder reads a hundredth of it
@@ -467,3 +475,6 @@ def _format_filters(filters: Filters) -> list[str]:
 
 def _is_bare(value: str) -> bool:
     return bool(value) and not value.startswith('"') and not any(map(str.isspace, value))
+
+
+parse_query, format_query = parse, format  # what they are called where the module is not named
