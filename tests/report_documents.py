@@ -168,6 +168,125 @@ def experiment() -> dict[str, Any]:
     }
 
 
+def full_reproduction() -> dict[str, Any]:
+    """As ``framesift reproduce`` writes it: seeds, a normalization, warnings, settings, the runs."""
+
+    def row(r1: float) -> dict[str, Any]:
+        return {way: metrics(way, r1) for way in ("t2v", "v2t")}
+
+    def seeds(r1: float) -> dict[str, Any]:
+        recall = {k: {"mean": r1 + 10 * n, "sd": 0.4} for n, k in enumerate(("1", "5", "10", "50"))}
+        ranks = {"median_rank": {"mean": 2.5, "sd": 0.5}, "mean_rank": {"mean": 13.0, "sd": 0.25}}
+        return {
+            way: {"recall_at": recall, **ranks, "num_queries": 1000, "ties": "clip4clip"}
+            for way in ("t2v", "v2t")
+        }
+
+    runs = [
+        {
+            "seed": seed,
+            "model": f"runs/seed-{seed}/best",
+            "failed": {"v1": "torn"},
+            **row(49.0),
+            "ranks": {"t2v": [1.0] * 40},
+        }
+        for seed in (0, 1)
+    ]
+    published = {"paper": "CrossTVR", "table": 13, "row": "CrossTVR (Base)", "t2v": {"R1": 49.6}, "v2t": {}}
+    return {
+        "kind": "reproduction",
+        "title": "crosstvr-base-msrvtt-9k: CrossTVR on MSR-VTT 1K-A, 9k training videos",
+        "system": "CrossTVR",
+        "recipe": {"name": "crosstvr-base-msrvtt-9k", "hash": "feedbeef00112233", "seeds": [0, 1]},
+        "expected": [
+            {**published, "normalization": "", "note": "tables 1 and 9 differ by 0.1"},
+            {**published, "normalization": "dual softmax", "note": ""},
+        ],
+        "columns": {
+            "paper": {"t2v": {"recall_at": {"1": 49.6, "5": 75.6}, "mean_rank": 12.0}},
+            "selected_on_test": seeds(49.1),
+            "selected_on_val": seeds(48.2),
+        },
+        "column_names": {
+            "paper": "paper (CrossTVR, tables 4, 13)",
+            "selected_on_test": "selected on test, as they did",
+            "selected_on_val": "selected on val",
+        },
+        "normalized": {
+            "dual softmax (T 100), before reranking": {
+                "paper": {"t2v": {"recall_at": {"1": 52.8, "5": 77.6}}},
+                "selected_on_test": seeds(52.0),
+                "selected_on_val": seeds(51.0),
+            }
+        },
+        "split": split("cccc000011112222", notes=["of every video, 0 to 31 s are seen, as published"]),
+        "settings": {"benchmark": "msrvtt-1ka-9k", "optim": {"lr_head": 1e-4}, "frames": {"num_frames": 12}},
+        "warnings": ["not the published settings: optim.steps=50 for 0"],
+        "runs": {"selected_on_test": runs, "selected_on_val": runs},
+        "text": "Made up.",
+        "note": "A note.",
+        "deviations": ["Adam instead of BertAdam", "no augmentation"],
+        "tables": [{"title": "More", "columns": ["a", "b"], "rows": [["x", 1.5], ["y", None]]}],
+        "seconds": 9000.0,
+        "provenance": PROVENANCE,
+    }
+
+
+def panelled(chart: str = "line") -> dict[str, Any]:
+    """An experiment with a second y axis, as ``framesift experiment`` writes it.
+
+    Args:
+        chart: ``line``; ``bar``, with long names; ``dot``, each system alone at its cost.
+    """
+
+    def series(name: str, values: list[float | None], **more: Any) -> dict[str, Any]:
+        spread = [None if value is None else 2.0 for value in values]
+        low = [None if s is None or v is None else v - s for v, s in zip(values, spread, strict=True)]
+        high = [None if s is None or v is None else v + s for v, s in zip(values, spread, strict=True)]
+        return {"name": name, "values": values, "low": low, "high": high, "reference": False, **more}
+
+    names = [
+        "first stage",
+        "storyboard-crosstvr-xpool, both passes and shared parameters, four tokens selected",
+        "spatial",
+        "temporal",
+    ]
+    recall = [40.3, 44.25, None, 41.0]
+    cost: list[float | None] = [0.21, 3.5, 3.1, 2.75]
+    x: dict[str, Any] = {"label": "", "values": names}
+    first, second = [series("R@1", recall), series("R@5", [70.0, 75.0, 72.5, 71.0])], [series("a pair", cost)]
+    if chart == "line":
+        x = {"label": "frames", "values": [1, 4, 8, 16]}
+        constant = {"low": None, "high": None, "reference": True}
+        first.append(series("first stage alone", [42.0] * 4, **constant))
+    if chart == "dot":
+        x = {"label": "searching 1,000 videos for one text, ms", "values": [0.31, 0.45, 0.62, 2.4]}
+        alone = [[v if at == n else None for at in range(4)] for n, v in enumerate([25.2, 35.9, 40.3, 36.0])]
+        labels = ("mean-pool (Pareto-best)", "X-Pool", "X-CLIP (Pareto-best)", "CrossTVR over X-Pool")
+        first = [series(label, values) for label, values in zip(labels, alone, strict=True)]
+        second = [series(labels[0], alone[0])]
+    return {
+        "kind": "experiment",
+        "name": f"panelled-{chart}",
+        "title": f"Two y axes, as {chart}s",
+        "source": "CrossTVR, Table 6",
+        "chart": chart,
+        "x": x,
+        "y": {"label": "recall, text to video, %", "better": "higher"},
+        "series": first,
+        "panels": [{"y": {"label": "time, ms", "better": "lower"}, "series": second}],
+        "tables": [
+            {"title": "All numbers", "columns": ["variant", "R@1"], "rows": [["both", 44.25], ["one", None]]}
+        ],
+        "text": "What was done.\n\nWhat it shows.",
+        "shows": "What it shows.",
+        "settings": {"config": {"rerank_depth": 15}, "models": {"a": "0123"}, "seed": 0, "device": "cpu"},
+        "split": split("abab000011112222", benchmark="storyboard"),
+        "provenance": PROVENANCE,
+        "seconds": 100.0,
+    }
+
+
 def benchmark() -> dict[str, Any]:
     """Ratios and times, as the scripts of tests/benchmarks write them."""
     return {
@@ -204,6 +323,10 @@ def all_kinds() -> dict[str, dict[str, Any]]:
         "msrvtt-a": evaluation("X-Pool", 46.0, (43.0, 49.0)),
         "msrvtt-b": evaluation("mean-pool", 40.0, (37.0, 42.9)),
         "msrvtt-c": evaluation("X-CLIP", 46.3, (43.1, 49.2), content_hash="eeee000011112222"),
+        "panelled-bar": panelled("bar"),
+        "panelled-dot": panelled("dot"),
+        "panelled-line": panelled("line"),
         "slices": slices(),
         "xpool-msrvtt": reproduction(),
+        "crosstvr-msrvtt": full_reproduction(),
     }

@@ -28,6 +28,9 @@ __all__ = ["attention_examples", "chosen_examples", "true_frames"]
 PICTURE_PX = 112
 QUALITY = 82
 SEARCHED = 60  # videos of the test split among which examples are looked for
+HEAT = (214, 40, 40)  # red
+STRONGEST = 0.75  # share of it where a patch has the largest weight, so that what is there can still be seen
+PALE = 0.6  # contrast of the grey picture below
 SPECIAL_WORDS = 2  # the first and last token of a text are its borders
 
 SHOWN = ("storyboard-xpool", "storyboard-xclip", "storyboard-crosstvr-xpool")
@@ -114,7 +117,8 @@ def _rows(name: str, model: RetrievalModel, frames: Frames, found: Explanation) 
     scores += [(key.replace("_", "–"), f"{value:.3f}") for key, value in (found.contrasts or {}).items()]
     rows: list[FrameRow] = []
     if found.frame_weight is not None:
-        rows.append(FrameRow(system=name, scores=scores, weights=found.frame_weight.tolist()))
+        note = "" if model.reranker is None else "weights of its first stage"
+        rows.append(FrameRow(system=name, scores=scores, weights=found.frame_weight.tolist(), note=note))
     for map_, note in (
         (found.patch_weight, "where attention falls in each frame"),
         (found.patch_selected, "patches that are kept"),
@@ -142,7 +146,10 @@ def _grid(name: str, frames: Frames, found: Explanation) -> WordGrid | None:
 
 
 def _overlays(pixels: np.ndarray, weights: Tensor) -> list[str] | None:
-    """Data URIs of frames that are dark where a patch has no weight; None where the patches are no square grid."""
+    """Data URIs of pale frames with the patches that count in :data:`HEAT`; None where they are no square grid.
+
+    A colour that no frame has left is seen on dark and on light scenes alike.
+    """
     patches = weights[:, 1:].float().numpy()  # without the class token
     side = math.isqrt(patches.shape[1])
     if side == 0 or side * side != patches.shape[1] or len(patches) != len(pixels):
@@ -153,8 +160,9 @@ def _overlays(pixels: np.ndarray, weights: Tensor) -> list[str] | None:
         light = Image.fromarray((255 * share).astype(np.uint8)).resize(
             (frame.shape[1], frame.shape[0]), Image.Resampling.NEAREST
         )
-        strength = 0.25 + 0.75 * np.asarray(light, dtype=np.float32)[..., None] / 255
-        found.append(_data_uri((frame * strength).astype(np.uint8)))
+        strength = STRONGEST * np.asarray(light, dtype=np.float32)[..., None] / 255
+        pale = 255 - (255 - frame.mean(axis=2, keepdims=True)) * PALE
+        found.append(_data_uri(((1 - strength) * pale + strength * np.array(HEAT)).astype(np.uint8)))
     return found
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "Frame",
     "FrameRow",
     "Heading",
+    "Key",
     "Note",
     "Pictures",
     "Preformatted",
@@ -87,18 +88,30 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Key:
+    """A series in a chart's legend.
+
+    Attributes:
+        swatch: finished markup of how it is drawn, in a field of 26 x 12 pixels.
+    """
+
+    name: str
+    swatch: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Chart:
     """A drawing, with the numbers in it as a table for those who cannot see it.
 
     Attributes:
         svg: finished markup, whose text is escaped already.
-        legend: name of each series, number of its colour, whether it is dashed.
+        legend: how each series is drawn.
     """
 
     kind: ClassVar[str] = "chart"
     title: str
     svg: str
-    legend: Sequence[tuple[str, int, bool]]
+    legend: Sequence[Key]
     table: Table
 
 

@@ -1,64 +1,32 @@
-"""Line charts as SVG: text in the page's own letters, colours from its style sheet, so that both themes are legible."""
+"""Line charts, with bands for intervals, and charts of single dots."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from html import escape
 
+from .axes import (
+    COLOURS,
+    Axis,
+    Series,
+    drawing,
+    frame,
+    keys,
+    left_of,
+    mark,
+    numbers_table,
+    said_name,
+    x_axis,
+    y_axis,
+)
 from .blocks import Cell, Chart, Column, Table
-from .numbers import show, show_fixed
+from .numbers import show
 
-__all__ = ["COLOURS", "Series", "line_chart", "ticks"]
+__all__ = ["dot_chart", "line_chart"]
 
-COLOURS = 8
-"""Series colours of the style sheet, ``--series-0`` on; a ninth series starts again with another mark."""
-
-WIDTH, HEIGHT = 440.0, 300.0
-RIGHT, TOP, BOTTOM = 12.0, 14.0, 46.0
 LOG_FROM = 100  # a positive x range with a greater ratio than this is drawn on a logarithmic axis
 MARK_LIMIT = 40  # points of a series; of more, only the line is drawn
-CHARACTER = 6.6  # width of a letter of the chart's text
-
-
-@dataclass(frozen=True, kw_only=True)
-class Series:
-    """Values at the chart's x, None where there is none.
-
-    Attributes:
-        reference: published numbers, drawn dashed.
-    """
-
-    name: str
-    values: Sequence[float | None]
-    low: Sequence[float | None] | None = None
-    high: Sequence[float | None] | None = None
-    reference: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Axis:
-    start: float
-    end: float
-    first: float  # pixels
-    last: float
-    log: bool = False
-
-    def at(self, value: float) -> float:
-        value, start, end = (math.log10(x) if self.log else x for x in (value, self.start, self.end))
-        return self.first + (value - start) / (end - start) * (self.last - self.first)
-
-
-def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
-    """Round numbers that span ``low`` to ``high``, at most ``most`` + 1 of them."""
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * (1 - 1e-9))
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(number * step, 12) for number in range(first, last + 1)]
 
 
 def line_chart(
@@ -74,122 +42,55 @@ def line_chart(
     Args:
         x: numbers, or names that are set at equal distances.
     """
+    return _chart(title, x_label=x_label, x=x, y_label=y_label, series=series, log=None, lines=True)
+
+
+def dot_chart(
+    title: str, *, x_label: str, x: Sequence[float], y_label: str, series: Sequence[Series]
+) -> Chart:
+    """A chart of costs: points without lines, x on a logarithmic axis where all of it is positive."""
+    drawn = _chart(title, x_label=x_label, x=x, y_label=y_label, series=series, log=True, lines=False)
+    return replace(drawn, table=_dot_table(title, x_label, x, y_label, series))
+
+
+def _chart(
+    title: str,
+    *,
+    x_label: str,
+    x: Sequence[float | str],
+    y_label: str,
+    series: Sequence[Series],
+    log: bool | None,
+    lines: bool,
+) -> Chart:
+    """``log`` None: as wide as the numbers lie apart."""
     numbers = [float(value) for value in x if not isinstance(value, str)]
     names = [str(value) for value in x] if len(numbers) != len(x) else None
     places = [float(number) for number in range(len(x))] if names is not None else numbers
-    log = names is None and len(places) > 1 and min(places) > 0 and max(places) / min(places) > LOG_FROM
-    along, y_marks = _y_axis(series)
-    left = 28 + CHARACTER * max(len(text) for _, text in y_marks)
-    across, x_marks = _x_axis(places, names, left=left, log=log)
-    parts = [_grid(left, across, along, x_marks, y_marks)]
+    can_be_log = names is None and bool(places) and min(places) > 0
+    if log is None:
+        log = can_be_log and len(places) > 1 and max(places) / min(places) > LOG_FROM
+    log = log and can_be_log
+    along, y_marks = y_axis(series)
+    left = left_of(y_marks)
+    across, x_marks = x_axis(places, names, left=left, log=log)
     label = x_label + (" (logarithmic)" if log else "")
-    parts.append(
-        f'<text class="axis" x="{(left + WIDTH - RIGHT) / 2:.1f}" y="{HEIGHT - 6:g}" text-anchor="middle">'
-        f"{escape(label)}</text>"
-        f'<text class="axis" transform="translate(13 {(TOP + HEIGHT - BOTTOM) / 2:g}) rotate(-90)" '
-        f'text-anchor="middle">{escape(y_label)}</text>'
-    )
+    parts = [frame(left, across, along, x_marks, y_marks, x_label=label, y_label=y_label)]
     for number, one in enumerate(series):
         parts.append(_band(one, number, places, across, along))
     shown = [show(value) if not isinstance(value, str) else value for value in x]
     for number, one in enumerate(series):
-        parts.append(_line(one, number, places, shown, across, along))
-    svg = (
-        f'<svg viewBox="0 0 {WIDTH:g} {HEIGHT:g}" role="img" '
-        f'aria-label="{escape(title)}: the numbers follow as a table" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
-    )
+        parts.append(_line(one, number, places, shown, across, along, lines=lines))
     return Chart(
         title=title,
-        svg=svg,
-        legend=[(one.name, number, one.reference) for number, one in enumerate(series)],
-        table=_table(title, x_label, shown, places, y_label, series),
+        svg=drawing(title, parts),
+        legend=keys(series, lines=lines, marks=len(places) <= MARK_LIMIT),
+        table=numbers_table(title, x_label, shown, places, y_label, series),
     )
-
-
-def _x_axis(
-    places: Sequence[float], names: Sequence[str] | None, *, left: float, log: bool
-) -> tuple[_Axis, list[tuple[float, str]]]:
-    first, last = left + 8.0, WIDTH - RIGHT - 8.0
-    low, high = (min(places), max(places)) if places else (0.0, 1.0)
-    if names is not None:
-        margin = 0.5
-        axis = _Axis(start=low - margin, end=high + margin, first=first, last=last)
-        room = (last - first) / max(1, len(names)) / CHARACTER
-        step = 1 if room >= 3 else math.ceil(3 / max(room, 0.1))
-        marks = [
-            (place, name if len(name) <= room * step else name[: max(2, int(room * step) - 1)] + "…")
-            for place, name in zip(places, names, strict=True)
-        ][::step]
-        return axis, marks
-    if not high > low:
-        low, high = (low / 2, low * 2) if log else (low - 0.5, high + 0.5)
-    axis = _Axis(start=low, end=high, first=first, last=last, log=log)
-    if log:
-        powers = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
-        return axis, [(10.0**power, f"{10.0**power:,g}") for power in powers]
-    if len(set(places)) <= 9 and all(place == int(place) for place in places):
-        marks = [(place, f"{place:,g}") for place in sorted(set(places))]
-        return axis, _apart(marks, axis)
-    return axis, [(tick, f"{tick:,g}") for tick in ticks(low, high) if low <= tick <= high]
-
-
-def _apart(marks: list[tuple[float, str]], axis: _Axis) -> list[tuple[float, str]]:
-    """Without the marks whose text would touch that of the mark before."""
-    kept: list[tuple[float, str]] = []
-    end = -math.inf
-    for place, text in marks:
-        half = len(text) * CHARACTER / 2
-        if axis.at(place) - half > end + CHARACTER:
-            kept.append((place, text))
-            end = axis.at(place) + half
-    return kept
-
-
-def _y_axis(series: Sequence[Series]) -> tuple[_Axis, list[tuple[float, str]]]:
-    values = [
-        value
-        for one in series
-        for row in (one.values, one.low or (), one.high or ())
-        for value in row
-        if value is not None
-    ]
-    low, high = (min(values), max(values)) if values else (0.0, 1.0)
-    if 0 < low <= 0.6 * high:
-        low = 0.0  # where it costs little, the axis starts at zero
-    marks = ticks(low, high)
-    axis = _Axis(start=marks[0], end=marks[-1], first=HEIGHT - BOTTOM, last=TOP)
-    return axis, [(mark, f"{mark:,g}".replace("-", "−")) for mark in marks]
-
-
-def _grid(
-    left: float,
-    across: _Axis,
-    along: _Axis,
-    x_marks: Sequence[tuple[float, str]],
-    y_marks: Sequence[tuple[float, str]],
-) -> str:
-    parts: list[str] = []
-    for value, text in y_marks:
-        y = along.at(value)
-        parts.append(
-            f'<line class="grid" x1="{left:.1f}" x2="{WIDTH - RIGHT:g}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text x="{left - 7:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(text)}</text>'
-        )
-    for value, text in x_marks:
-        x = across.at(value)
-        parts.append(
-            f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{HEIGHT - BOTTOM:g}" y2="{HEIGHT - BOTTOM + 4:g}"/>'
-            f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 17:g}" text-anchor="middle">{escape(text)}</text>'
-        )
-    bottom = HEIGHT - BOTTOM
-    parts.append(
-        f'<line class="base" x1="{left:.1f}" x2="{WIDTH - RIGHT:g}" y1="{bottom:g}" y2="{bottom:g}"/>'
-    )
-    return "".join(parts)
 
 
 def _points(
-    values: Sequence[float | None], places: Sequence[float], across: _Axis, along: _Axis
+    values: Sequence[float | None], places: Sequence[float], across: Axis, along: Axis
 ) -> list[tuple[int, float, float]]:
     order = sorted(range(min(len(values), len(places))), key=lambda number: places[number])
     found: list[tuple[int, float, float]] = []
@@ -200,7 +101,7 @@ def _points(
     return found
 
 
-def _band(series: Series, number: int, places: Sequence[float], across: _Axis, along: _Axis) -> str:
+def _band(series: Series, number: int, places: Sequence[float], across: Axis, along: Axis) -> str:
     if series.low is None or series.high is None:
         return ""
     pairs = zip(series.low, series.high, strict=False)
@@ -215,12 +116,19 @@ def _band(series: Series, number: int, places: Sequence[float], across: _Axis, a
 
 
 def _line(
-    series: Series, number: int, places: Sequence[float], shown: Sequence[str], across: _Axis, along: _Axis
+    series: Series,
+    number: int,
+    places: Sequence[float],
+    shown: Sequence[str],
+    across: Axis,
+    along: Axis,
+    *,
+    lines: bool,
 ) -> str:
     points = _points(series.values, places, across, along)
     classes = f"s{number % COLOURS}" + (" reference" if series.reference else "")
     parts: list[str] = []
-    if len(points) > 1:
+    if lines and len(points) > 1:
         path = " ".join(f"{x:.1f},{y:.1f}" for _, x, y in points)
         parts.append(f'<polyline class="line {classes}" points="{path}"/>')
     if len(points) <= MARK_LIMIT:
@@ -228,48 +136,30 @@ def _line(
             said = f"{series.name}, {shown[row]}: {show(series.values[row])}"
             parts.append(
                 f'<g class="mark {classes}" transform="translate({x:.1f} {y:.1f})"><title>{escape(said)}</title>'
-                f"{_mark(number)}</g>"
+                f"{mark(number)}</g>"
             )
     return "".join(parts)
 
 
-def _mark(number: int) -> str:
-    shapes = (
-        '<circle r="3.4"/>',
-        '<rect x="-3.1" y="-3.1" width="6.2" height="6.2"/>',
-        '<path d="M0-4.4 4.2 3H-4.2z"/>',
-        '<path d="M0-4.6 4.6 0 0 4.6-4.6 0z"/>',
-        '<path d="M0 4.4 4.2-3H-4.2z"/>',
-    )
-    return shapes[(number + number // COLOURS) % len(shapes)]
-
-
-def _table(
-    title: str,
-    x_label: str,
-    shown: Sequence[str],
-    places: Sequence[float],
-    y_label: str,
-    series: Sequence[Series],
-) -> Table:
-    def cell(one: Series, row: int) -> Cell:
-        value = one.values[row] if row < len(one.values) else None
-        if value is None:
-            return Cell(text="–")
-        low = one.low[row] if one.low is not None and row < len(one.low) else None
-        high = one.high[row] if one.high is not None and row < len(one.high) else None
-        note = "" if low is None or high is None else f"{show(low)}–{show(high)}"
-        text = show_fixed(value, 1) if abs(value) >= 1 else show(value)
-        return Cell(text=text, note=note, sort=value)
-
+def _dot_table(title: str, x_label: str, x: Sequence[float], y_label: str, series: Sequence[Series]) -> Table:
+    """A row a dot: a column a series would be empty but for one place."""
+    rows: list[list[Cell]] = []
+    for one in series:
+        for row, value in enumerate(one.values[: len(x)]):
+            if value is None:
+                continue
+            low = one.low[row] if one.low is not None and row < len(one.low) else None
+            high = one.high[row] if one.high is not None and row < len(one.high) else None
+            note = "" if low is None or high is None else f"{show(low)}–{show(high)}"
+            rows.append(
+                [
+                    Cell(text=said_name(one)),
+                    Cell(text=show(x[row]), sort=x[row]),
+                    Cell(text=show(value), note=note, sort=value),
+                ]
+            )
     return Table(
-        caption=f"{title} ({y_label})",
-        columns=[
-            Column(label=x_label),
-            *(Column(label=one.name + (", as published" if one.reference else "")) for one in series),
-        ],
-        rows=[
-            [Cell(text=text, sort=places[row]), *(cell(one, row) for one in series)]
-            for row, text in enumerate(shown)
-        ],
+        caption=title,
+        columns=[Column(label="", number=False), Column(label=x_label), Column(label=y_label)],
+        rows=rows,
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from .axes import Series
+from .bars import bar_chart
 from .blocks import Block, Cell, Chart, Column, Folded, Note, Table
-from .charts import Series, line_chart
+from .charts import dot_chart, line_chart
 from .numbers import as_number, as_words, show
 from .plain import plain_blocks, table_of
 
@@ -14,11 +16,26 @@ __all__ = ["benchmark_blocks", "diversity_charts", "experiment_blocks", "own_tab
 
 
 def experiment_blocks(document: Mapping[str, Any], title: str) -> list[Block]:
-    """The text, the chart and the tables of an ``experiment``."""
+    """The text, a chart for each panel, and the tables of an ``experiment``."""
     blocks: list[Block] = []
     if document.get("text"):
         blocks += [Note(text=part) for part in str(document["text"]).split("\n\n") if part.strip()]
-    x, y = _mapping(document.get("x")), _mapping(document.get("y"))
+    drawn = [
+        one for one in (document, *map(_mapping, _sequence(document.get("panels")))) if one.get("series")
+    ]
+    for panel in drawn:
+        label = str(_mapping(panel.get("y")).get("label", ""))
+        name = title if len(drawn) == 1 or not label else f"{title}: {label}"
+        chart = _panel_chart(document, panel, name)
+        if chart is not None:
+            blocks.append(chart)
+    blocks += own_tables(document)
+    return blocks
+
+
+def _panel_chart(document: Mapping[str, Any], panel: Mapping[str, Any], title: str) -> Chart | None:
+    """One panel of an experiment, over the x that all share, drawn as the file says."""
+    x, y = _mapping(document.get("x")), _mapping(panel.get("y"))
     places = _places(x.get("values"))
     series = [
         Series(
@@ -28,16 +45,19 @@ def experiment_blocks(document: Mapping[str, Any], title: str) -> list[Block]:
             high=_values(one.get("high")),
             reference=bool(one.get("reference")),
         )
-        for one in map(_mapping, _sequence(document.get("series")))
+        for one in map(_mapping, _sequence(panel.get("series")))
     ]
-    if places and series:
-        better = y.get("better")
-        label = str(y.get("label", "")) + (f" ({better} is better)" if better else "")
-        blocks.append(
-            line_chart(title, x_label=str(x.get("label", "")), x=places, y_label=label, series=series)
-        )
-    blocks += own_tables(document)
-    return blocks
+    if not places or not series:
+        return None
+    better = y.get("better")
+    y_label = str(y.get("label", "")) + (f" ({better} is better)" if better else "")
+    x_label = str(x.get("label", ""))
+    kind, numbers = document.get("chart"), [place for place in places if not isinstance(place, str)]
+    if kind == "bar":
+        return bar_chart(title, x_label=x_label, x=places, y_label=y_label, series=series)
+    if kind == "dot" and len(numbers) == len(places):
+        return dot_chart(title, x_label=x_label, x=numbers, y_label=y_label, series=series)
+    return line_chart(title, x_label=x_label, x=places, y_label=y_label, series=series)
 
 
 def own_tables(document: Mapping[str, Any]) -> list[Block]:

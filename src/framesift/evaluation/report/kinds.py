@@ -43,6 +43,20 @@ GROUP_KEYS = frozenset(
 }
 
 
+EXPERIMENT_KEYS = {
+    "chart",
+    "x",
+    "y",
+    "series",
+    "panels",
+    "text",
+    "tables",
+    "name",
+    "source",
+    "shows",
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """One result file.
@@ -105,7 +119,7 @@ def result_section(result: Result) -> Section:
         blocks += diversity_charts(document)
     elif result.kind == "experiment":
         blocks += experiment_blocks(document, result.title)
-        blocks += _rest(document, {"x", "y", "series", "text", "tables", "name", "source", "shows"})
+        blocks += _rest(document, EXPERIMENT_KEYS)
     elif result.kind == "reproduction":
         blocks += reproduction_blocks(document)
         blocks += own_tables(document)

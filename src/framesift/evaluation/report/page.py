@@ -16,7 +16,6 @@ from markupsafe import Markup
 
 from ...errors import InputError
 from .blocks import Block, Cell, Column, Note, Section, Table, anchor
-from .charts import COLOURS
 from .kinds import Result, evaluation_sections, format_count, read_result, result_section
 from .made import runs_table
 from .measured import Group, same_queries
@@ -62,7 +61,6 @@ def render_report(
         style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=digest,
-        colours=COLOURS,
         written=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         version=version("framesift"),
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from .axes import Series
 from .blocks import Block, Cell, Chart, Column, Facts, Folded, Note, Table
-from .charts import Series, line_chart
+from .charts import line_chart
 from .comparison import best_of, leader, stands_apart
 from .measured import METRICS, Group, Metric, Score, System
 from .numbers import as_words, show, show_fixed

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from .axes import Series
 from .blocks import Block, Chart, Folded, Note, Preformatted
-from .charts import Series, line_chart
+from .charts import line_chart
 from .numbers import as_number, as_words, show, show_duration
 
 __all__ = ["TrainingLog", "read_logs", "training_blocks"]

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from framesift.evaluation.report.charts import Series, line_chart, ticks
+from framesift.evaluation.report.axes import Series, ticks
+from framesift.evaluation.report.bars import bar_chart
+from framesift.evaluation.report.charts import dot_chart, line_chart
 
 FINITE = st.floats(-1e9, 1e9, allow_nan=False)
 
@@ -80,3 +82,35 @@ def test_names_are_escaped() -> None:
         "<t>", x_label="<x>", x=["<a>"], y_label="<y>", series=[Series(name="<s>", values=[1.0])]
     )
     assert not re.search("<[txyas]>", chart.svg.replace("<title>", ""))
+
+
+def test_bars_are_as_long_as_their_numbers_and_missing_ones_are_said() -> None:
+    series = [Series(name="R@1", values=[10.0, 40.0, None], low=[8.0, 35.0, None], high=[12.0, 45.0, None])]
+    chart = bar_chart("t", x_label="", x=["one", "<two>", "three"], y_label="%", series=series)
+    widths = [float(width) for width in re.findall(r'<rect[^>]* width="([\d.]+)"', chart.svg)]
+    assert len(widths) == 2
+    assert math.isclose(widths[1], 4 * widths[0], rel_tol=0.01)
+    assert "&lt;two&gt;" in chart.svg
+    assert "<two>" not in chart.svg
+    assert ">–</text>" in chart.svg
+    assert chart.svg.count('class="interval"') == 2
+    assert [row[1].text for row in chart.table.rows] == ["10.0", "40.0", "–"]
+
+
+@pytest.mark.parametrize("values", [[None], [0.0], [-3.0, 5.0], [1e-6, 2e6], []])
+def test_bars_stay_inside_the_drawing(values: list[float | None]) -> None:
+    names = [f"a name that is far longer than any chart of this page is wide, number {n}" for n in range(9)]
+    chart = bar_chart("t", x_label="", x=names, y_label="y", series=[Series(name="s", values=values)])
+    assert "nan" not in chart.svg
+    for x, width in re.findall(r'<rect[^>]* x="([-\d.]+)"[^>]* width="([\d.]+)"', chart.svg):
+        assert 0 <= float(x) <= float(x) + float(width) <= 440
+
+
+def test_dots_have_no_lines_and_a_row_each() -> None:
+    series = [Series(name="a", values=[1.0, None]), Series(name="b", values=[None, 2.0])]
+    chart = dot_chart("t", x_label="ms", x=[0.2, 0.5], y_label="y", series=series)
+    assert "polyline" not in chart.svg
+    assert "ms (logarithmic)" in chart.svg
+    assert [[cell.text for cell in row] for row in chart.table.rows] == [["a", "0.2", "1"], ["b", "0.5", "2"]]
+    marks = re.findall(r'class="tick" x1="([\d.]+)"', chart.svg)
+    assert len(marks) >= 2, "a range without a power of ten has marks too"

@@ -211,6 +211,58 @@ def test_a_reproduction_is_beside_the_paper(outline: Outline) -> None:
     assert [row[1] for row in rows[2:]] == ["46.9", "46.5−0.4", "45.4−1.5"]
 
 
+def test_normalized_numbers_of_a_reproduction_have_columns_of_their_own() -> None:
+    document = made.full_reproduction()
+    rows = Outline(render_report({"r": document})).tables[document["title"]]
+    label = "with other queries: dual softmax (T 100), before reranking, text to video"
+    assert rows[0] == ["", "text to video", "video to text", label]
+    assert rows[1][-2:] == ["R@1", "R@5"], "what the paper printed, and no other"
+    assert [row[-2] for row in rows[2:]] == ["52.8", "52.0−0.8 ±0.4", "51.0−1.8 ±0.4"]
+    assert rows[3][1] == "49.1−0.5 ±0.4", "the plain column is as it was"
+
+
+def test_of_a_normalization_that_nobody_printed_the_usual_numbers_are_shown() -> None:
+    document = made.full_reproduction()
+    held = document["normalized"]["dual softmax (T 100), before reranking"]
+    del held["paper"], document["columns"]["selected_on_val"], document["column_names"]
+    rows = Outline(render_report({"r": document})).tables[document["title"]]
+    assert rows[1][-6:] == ["R@1", "R@5", "R@10"] * 2
+    names = [row[0] for row in rows[2:]]
+    assert names[-1] == "ours, checkpoint selected on validation", "a row that is normalized only"
+    assert rows[-1][1] == "–"
+
+
+def test_every_optional_part_of_a_reproduction_is_shown() -> None:
+    shown = render_report({"r": made.full_reproduction()})
+    for text in (
+        "Of the published row (CrossTVR, CrossTVR (Base)): tables 1 and 9 differ by 0.1.",
+        "Adam instead of BertAdam, no augmentation",
+        "not the published settings: optim.steps=50 for 0",
+        "of every video, 0 to 31 s are seen",
+        "feedbeef00112233",
+        "lr head",
+    ):
+        assert text in shown
+    bare = {"kind": "reproduction", "columns": {"paper": {"t2v_r1": 46.9}}, "normalized": {}}
+    assert "46.9" in render_report({"r": bare})
+    Outline(render_report({"r": {"kind": "reproduction"}}))
+
+
+@pytest.mark.parametrize(("chart", "drawn"), [("line", "polyline"), ("bar", "column"), ("dot", "mark")])
+def test_an_experiment_has_a_chart_for_each_panel(chart: str, drawn: str) -> None:
+    shown = render_report({"e": made.panelled(chart)})
+    first, second = re.findall(r'<figcaption class="title">([^<]*)', shown)
+    assert (first, second) == (
+        f"Two y axes, as {chart}s: recall, text to video, %",
+        f"Two y axes, as {chart}s: time, ms",
+    )
+    drawings = re.findall(r"<svg viewBox=\"0 0 440 .*?</svg>", shown, re.DOTALL)
+    assert len(drawings) == 2
+    assert all(drawn in svg for svg in drawings)
+    assert "time, ms (lower is better)" in shown
+    assert "panels" not in shown, "and is not dumped once more"
+
+
 def test_an_experiment_has_a_chart_and_the_same_numbers_as_a_table(page: str, outline: Outline) -> None:
     assert page.count('class="band s0"') >= 1
     assert "line s1 reference" in page
