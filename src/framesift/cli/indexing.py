@@ -160,6 +160,8 @@ def index(
                 pruned.extend(left_out)
             if compact:
                 opened.compact()
+            if (prune or prune_excluded) and not as_json:
+                talk(f"{len(pruned)} forgotten")
 
         if paths and watch:
             _watch(opened, paths, patterns, config, line, tidy, as_json=as_json)
@@ -173,15 +175,14 @@ def index(
                 progress=progress_reporter(line),
                 config=config,
             )
+            line.end()
+            if not as_json:
+                _tell(report)
         tidy()
         total = opened.info()
     if as_json:
         emit_json({**(report.to_dict() if report else {}), "pruned": pruned, "index": total.to_dict()})
     else:
-        if report is not None:
-            _tell(report)
-        if prune or prune_excluded:
-            talk(f"{len(pruned)} forgotten")
         talk(f"{str(index)!r} holds {total.videos} videos in {total.moments} moments")
     if report is not None and report.failed:
         raise typer.Exit(DecodeError.exit_code)

@@ -33,6 +33,8 @@ __all__ = ["Sidecars", "SubtitleState", "SubtitleStore"]
 CHECKED_BYTES = 64 * 2**20
 """A database of at most this size is checked whenever it is opened for writing; larger ones when something is amiss."""
 
+TABLES = ("videos", "tracks", "cues", "windows")
+
 T = TypeVar("T")
 
 Sidecars = tuple[tuple[str, int, int], ...]
@@ -194,6 +196,8 @@ def _open(path: Path) -> sqlite3.Connection:
                     (verdict,) = database.execute("PRAGMA quick_check(1)").fetchone()
                     if verdict != "ok":
                         raise _Damaged(verdict)
+                for table in TABLES:
+                    database.execute(f"SELECT 1 FROM {table} LIMIT 1")
                 return database
             if version == 0 and not database.execute("SELECT name FROM sqlite_master").fetchall():
                 create_tables(database)

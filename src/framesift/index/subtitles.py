@@ -247,8 +247,7 @@ class Subtitles:
             yield database
 
     def __repr__(self) -> str:
-        counts = self.counts()
-        return f"<Subtitles {counts.videos} videos, {counts.cues} cues>"
+        return f"<Subtitles {self.path}>"
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -344,11 +343,12 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def _same_moment(hit: SubtitleHit, other: SubtitleHit) -> bool:
-    """Whether two hits are shown at the same time in one video, and in one language or as the same text.
+    """Whether two hits are shown at the same time in one video, and in one language or with the same words.
 
-    Those of overlapping windows are, and those of a file and a stream that hold the same.
+    Those of overlapping windows are, and those of a file and a stream that hold the same (``en`` here, ``eng`` there).
     """
-    if hit.video_id != other.video_id or (hit.language != other.language and hit.text != other.text):
+    same_words = hit.text in other.text or other.text in hit.text
+    if hit.video_id != other.video_id or not (hit.language == other.language or same_words):
         return False
     return hit.start_s == other.start_s or (hit.start_s < other.end_s and other.start_s < hit.end_s)
 

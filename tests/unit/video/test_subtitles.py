@@ -44,9 +44,16 @@ def test_subrip_as_it_is_found() -> None:
 
 
 def test_malformed_cues_are_skipped_and_counted_and_their_text_with_them() -> None:
-    text = (
-        "1\n00:00:01,0 --> 00:00:02,0\ngood\n\n2\nno times\n\n3\n00:00:99,0 --> 00:01:00,0\nbad second\n\nmore of it\n\n"
-        "4\n00:00:05,0 --> 00:00:04,0\nbackwards\n\n5\nsoon --> later\nwords\n\n6\n00:00:07,0 --> 00:00:08,0\nalso good\n"
+    text = "\n\n".join(
+        [
+            "1\n00:00:01,0 --> 00:00:02,0\ngood",
+            "2\nno times",
+            "3\n00:00:99,0 --> 00:01:00,0\nbad second",
+            "more of it",
+            "4\n00:00:05,0 --> 00:00:04,0\nbackwards",
+            "5\nsoon --> later\nwords",
+            "6\n00:00:07,0 --> 00:00:08,0\nalso good",
+        ]
     )
     cues, skipped = parse_subtitles(text)
     assert ([cue.text for cue in cues], skipped) == (["good", "also good"], 4)
