@@ -16,6 +16,7 @@ from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning
 from . import (
     data,
     demo,
+    describing,
     doctor,
     evaluating,
     experimenting,
@@ -27,6 +28,7 @@ from . import (
     reproducing,
     searching,
     serving,
+    tagging,
     taking,
     train,
 )
@@ -70,6 +72,8 @@ def _options(
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 app.command("index", epilog=indexing.EXAMPLES)(indexing.index)
 app.command("search", epilog=searching.EXAMPLES)(searching.search)
+app.command("describe", epilog=describing.EXAMPLES)(describing.describe)
+app.command("tag", epilog=tagging.EXAMPLES)(tagging.tag)
 app.command("cut", epilog=taking.CUT_EXAMPLES)(taking.cut)
 app.command("sheet", epilog=taking.SHEET_EXAMPLES)(taking.sheet)
 app.command("serve", epilog=serving.EXAMPLES)(serving.serve)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..ranking import Hit
 
 __all__ = [
+    "DEFAULT_INDEX",
     "HIT_HEADER",
     "INDEX_OPTION",
     "JSON_OPTION",

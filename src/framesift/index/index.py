@@ -242,6 +242,14 @@ class Index:
         """All files the index knows, failed ones included, sorted by path."""
         return self._opened().records()
 
+    def records_of(self, paths: str | Path | Iterable[str | Path]) -> list[VideoRecord]:
+        """What the index knows of files, and of all files of folders, sorted by path.
+
+        Raises:
+            InputError: it knows none of a path's files.
+        """
+        return self._chosen(self.videos(), [paths] if isinstance(paths, str | Path) else paths)
+
     def info(self) -> IndexInfo:
         """Counts, sizes and the model; loads nothing heavy."""
         records = self.videos()
