@@ -145,7 +145,7 @@ def _build(recipe: HeadRecipe) -> RetrievalModel:
             found = load(recipe.start, device="cpu").reranker
             if found is None:
                 raise InputError(f"{recipe.start!r} has no reranker to start from")
-            model.reranker.load_state_dict(found.state_dict())
+            model.reranker.load_state_dict(_for_both_passes(found.state_dict(), model.reranker))
     return model
 
 
@@ -155,6 +155,18 @@ def _part(registry: Mapping[str, Any], part: Part) -> Any:
         raise ConfigError(f"no part {part.name!r}{suggest(part.name, registry)} (known: {known})")
     cls = registry[part.name]
     return cls.from_config(from_dict(cls.Config, part.config))
+
+
+def _for_both_passes(state: dict[str, Tensor], reranker: Reranker) -> dict[str, Tensor]:
+    """Weights to start from; where each pass has layers of its own, both start from the ones that ``state`` has."""
+    if not isinstance(reranker, CrossTVR) or reranker.temporal is None:
+        return state
+    layers = {
+        name.removeprefix("qformer.encoder."): x
+        for name, x in state.items()
+        if name.startswith("qformer.encoder.")
+    }
+    return {**{f"temporal.{name}": x for name, x in layers.items()}, **state}
 
 
 @torch.no_grad()

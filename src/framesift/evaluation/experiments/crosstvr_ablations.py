@@ -1,6 +1,7 @@
 """CrossTVR's ablations (Tables 6, 9 and 10): which parts of the second stage are worth their place?
 
-:func:`variants` names the rerankers to train; the experiment compares trained models, whatever they are.
+:func:`variants` names the rerankers to train, which ``python -m framesift.training.storyboard_variants`` does on
+Storyboard; the experiment compares trained models, whatever they are.
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ def test_a_map_is_red_where_the_weight_is_on_dark_and_light_scenes(grey: int) ->
     assert red[48, 48] > 100
     assert abs(red[16, 16]) < 6
     assert abs(red[48, 16]) < 6
+    assert _overlays(pixels, torch.zeros(1, 4)) is None
 
 
 def test_words_are_shown_against_frames_without_the_borders_of_the_text() -> None:
