@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -41,6 +41,7 @@ FLAGS = (
     "--disable-sync",
 )
 START_S = 60
+TOKEN = "0123456789abcdef0123456789abcdef"
 MODELS = {"library": "storyboard-xpool", "words": "storyboard-xclip", "reranked": "storyboard-crosstvr-xpool"}
 
 
@@ -53,12 +54,14 @@ class Live:
         root: the folder with ``videos/holiday``, ``videos/work`` (both indexed) and ``more`` (not yet).
         captions: one for each video of the index, in the order of ``videos``.
         videos: their names.
+        token: what it asks for, if anything.
     """
 
     address: str
     root: Path
     captions: tuple[str, ...]
     videos: tuple[str, ...]
+    token: str | None = None
 
     def get(self, path: str, **values: object) -> Any:
         """What the API answers."""
@@ -67,26 +70,24 @@ class Live:
             return json.load(answer)
 
 
-def make_library(root: Path, *, models: dict[str, str], videos: int = 8, more: int = 2) -> Live:
-    """Render ``videos`` + ``more`` Storyboard videos and index the first ones with each model."""
+def make_library(root: Path, *, models: dict[str, str], videos: int = 16, more: int = 2) -> Live:
+    """Render ``videos`` + ``more`` Storyboard videos. The first model indexes ``videos``, the others half of them."""
     made = standard(videos + more)
     folders = [root / "videos" / "holiday", root / "videos" / "work", root / "more"]
     for folder in folders:
         folder.mkdir(parents=True)
     half = videos // 2
     parts = [made.videos[:half], made.videos[half:videos], made.videos[videos:]]
-    paths = [
-        path for part, folder in zip(parts, folders, strict=True) for path in write_videos(part, folder)
-    ]
+    paths = [path for part, folder in zip(parts, folders, strict=True) for path in write_videos(part, folder)]
     for part, folder in zip(parts, folders, strict=True):
         write_captions(part, folder)
     paths[0].with_suffix(".srt").write_text(SUBTITLES, encoding="utf-8")
     (root / "videos" / "work" / "broken.mp4").write_bytes(b"\0" * 100)
     # a name that would run, were it ever taken for markup
     shutil.copy(paths[1], root / "videos" / "holiday" / "<img src=x onerror=alert(1)>.mp4")
-    for name, model in models.items():
+    for place, (name, model) in enumerate(models.items()):
         with Index.create(root / name, model=model, moments="shots") as index:
-            index.add([root / "videos"])
+            index.add(folders[0] if place else root / "videos")
     return Live("", root, tuple(made.texts[:videos]), tuple(path.name for path in paths[:videos]))
 
 
@@ -95,7 +96,9 @@ def serve(made: Live, *options: str) -> Iterator[Live]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    indexes = [part for name in MODELS if (made.root / name).is_dir() for part in ("--index", made.root / name)]
+    indexes = [
+        part for name in MODELS if (made.root / name).is_dir() for part in ("--index", made.root / name)
+    ]
     log = made.root / "serve.log"
     environment = {
         **os.environ,
@@ -104,7 +107,18 @@ def serve(made: Live, *options: str) -> Iterator[Live]:
         "XDG_STATE_HOME": str(made.root / "state"),
         "XDG_CACHE_HOME": str(made.root / "cache"),
     }
-    command = [sys.executable, "-m", "framesift", "serve", *map(str, indexes), "--port", str(port), "--allow-folder", str(made.root), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "framesift",
+        "serve",
+        *map(str, indexes),
+        "--port",
+        str(port),
+        "--allow-folder",
+        str(made.root),
+        *options,
+    ]
     with open(log, "wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     address = f"http://127.0.0.1:{port}"
@@ -142,6 +156,15 @@ def live(made_library: Live) -> Iterator[Live]:
     yield from serve(made_library)
 
 
+@pytest.fixture(scope="module")
+def guarded(made_library: Live) -> Iterator[Live]:
+    """The same library behind a token."""
+    file = made_library.root / "token.txt"
+    file.write_text(TOKEN)
+    for running in serve(made_library, "--token-file", str(file)):
+        yield replace(running, token=TOKEN)
+
+
 @pytest.fixture(scope="module")  # not longer: Playwright runs once at a time in a process
 def web_chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip(
@@ -172,7 +195,12 @@ def open_page(web_chromium: Any, live: Live) -> Iterator[OpenPage]:
     allowed: list[str] = []
 
     def opened(
-        path: str = "/", *, width: int = 1280, scheme: str = "light", allow: str | None = None, at: str | None = None
+        path: str = "/",
+        *,
+        width: int = 1280,
+        scheme: str = "light",
+        allow: str | None = None,
+        at: str | None = None,
     ) -> Any:
         context = web_chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
@@ -188,7 +216,9 @@ def open_page(web_chromium: Any, live: Live) -> Iterator[OpenPage]:
         base = at or live.address
         page.on(
             "request",
-            lambda request: None if request.url.startswith((base, "blob:", "data:")) else foreign.append(request.url),
+            lambda request: (
+                None if request.url.startswith((base, "blob:", "data:")) else foreign.append(request.url)
+            ),
         )
         page.goto(base + path)
         page.wait_for_selector("main:not(:has([aria-busy=true]))")

@@ -44,7 +44,10 @@ def test_captions_are_turned_by_keys_and_stay_in_the_address(open_page: OpenPage
 
 def test_an_index_without_captions_says_so(open_page: OpenPage) -> None:
     page = open_page()
-    page.route("**/api/benchmark?*", lambda route: route.fulfill(json={"available": False, "captions": [], "total": 0}))
+    page.route(
+        "**/api/benchmark?*",
+        lambda route: route.fulfill(json={"available": False, "captions": [], "total": 0}),
+    )
     page.click("nav a[data-page=benchmark]")
     page.wait_for_selector("#benchmark .warning")
     assert "no captions" in page.inner_text("#benchmark")

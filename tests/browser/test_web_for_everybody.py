@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 
 OpenPage = Callable[..., Any]
 
-TOKEN = "0123456789abcdef0123456789abcdef"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -43,14 +42,16 @@ SETTLED = {
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(open_page: OpenPage, pages: dict[str, str], name: str, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="needs axe-core: pip install 'framesift[browser]'")
+    axe = pytest.importorskip(
+        "axe_playwright_python", reason="needs axe-core: pip install 'framesift[browser]'"
+    )
     script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     page = open_page(pages[name], scheme=scheme)
     page.wait_for_selector(SETTLED[name])
     if name == "results":  # with all that can be open on it
         page.click("#show-filters")
         page.locator(".result").first.get_by_label("Select").check()
-        page.locator(".result").first.locator("button", has_text="Like").first.click()
+        page.locator(".result").first.get_by_role("button", name="Like", exact=True).click()
         page.locator(".result").first.locator("button", has_text="Explain").click()
         page.wait_for_selector(".explanation dl, .explanation .error")
     page.evaluate(script)
@@ -66,7 +67,9 @@ def test_axe_finds_nothing(open_page: OpenPage, pages: dict[str, str], name: str
 
 @pytest.mark.parametrize("which", ["#show-keys", "#show-syntax", ".result .preview"])
 def test_axe_finds_nothing_in_dialogs(open_page: OpenPage, which: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python", reason="needs axe-core: pip install 'framesift[browser]'")
+    axe = pytest.importorskip(
+        "axe_playwright_python", reason="needs axe-core: pip install 'framesift[browser]'"
+    )
     script = Path(axe.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
     page = open_page("/?q=a+red+star")
     page.wait_for_selector(".result")
@@ -78,7 +81,9 @@ def test_axe_finds_nothing_in_dialogs(open_page: OpenPage, which: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_narrow_screen_needs_no_scrolling_sideways(open_page: OpenPage, pages: dict[str, str], name: str) -> None:
+def test_a_narrow_screen_needs_no_scrolling_sideways(
+    open_page: OpenPage, pages: dict[str, str], name: str
+) -> None:
     page = open_page(pages[name], width=390)
     page.wait_for_selector(SETTLED[name])
     if name == "results":
@@ -96,7 +101,9 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(open_page: OpenPage, pages:
 
 def test_a_search_by_keyboard_alone(open_page: OpenPage) -> None:
     page = open_page()
-    page.keyboard.press("Tab")  # the query has the focus at the start; the first stop of a page is the skip link
+    page.keyboard.press(
+        "Tab"
+    )  # the query has the focus at the start; the first stop of a page is the skip link
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.id") == "query"
@@ -116,10 +123,11 @@ def test_a_search_by_keyboard_alone(open_page: OpenPage) -> None:
     chosen = page.locator(".result").nth(2).locator(".frame.chosen")
     assert chosen.count() == 1
     page.wait_for_function(
-        "text => document.getElementById('status').textContent === text", arg=chosen.get_attribute("aria-label")
+        "text => document.getElementById('status').textContent === text",
+        arg=chosen.get_attribute("aria-label"),
     )
     page.keyboard.press("Enter")
-    page.wait_for_function("document.querySelector('dialog[open] video')?.readyState >= 2")
+    page.wait_for_function("() => document.querySelector('dialog[open] video')?.readyState >= 2")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog.play-dialog", state="detached")
     assert page.evaluate(focused) == "3", "the focus comes back"
@@ -208,22 +216,13 @@ def test_the_policy_of_the_page_forbids_scripts_of_others(live: Any) -> None:
         assert "https://" not in text
 
 
-@pytest.fixture(scope="module")
-def guarded(made_library: Any) -> Iterator[Any]:
-    from conftest import serve  # pyright: ignore
-
-    file = made_library.root / "token.txt"
-    file.write_text(TOKEN)
-    yield from serve(made_library, "--token-file", str(file))
-
-
 def test_the_token_is_asked_for_and_kept(open_page: OpenPage, guarded: Any) -> None:
     page = open_page("/?q=a+star", at=guarded.address, allow="401")
     page.wait_for_selector("#token-dialog[open]")
     page.fill("#token", "wrong" * 8)
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('token-error').textContent !== ''")
-    page.fill("#token", TOKEN)
+    page.wait_for_function("() => document.getElementById('token-error').textContent !== ''")
+    page.fill("#token", guarded.token)
     page.keyboard.press("Enter")
     page.wait_for_selector(".result")
     assert page.locator("#token-dialog[open]").count() == 0

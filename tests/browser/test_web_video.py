@@ -22,10 +22,12 @@ def time_of(page: Any) -> float:
 
 
 def ready(page: Any) -> None:
-    page.wait_for_function("document.querySelector('#player video')?.readyState >= 2")
+    page.wait_for_function("() => document.querySelector('#player video')?.readyState >= 2")
 
 
-def test_the_timeline_shows_the_query_and_seeks(open_page: OpenPage, live: Any, videos: dict[str, Any]) -> None:
+def test_the_timeline_shows_the_query_and_seeks(
+    open_page: OpenPage, live: Any, videos: dict[str, Any]
+) -> None:
     name, text = live.videos[3], live.captions[3]
     video = videos[name]
     page = open_page(f"/video/{video['video_id']}?q={quote(text)}")
@@ -34,7 +36,10 @@ def test_the_timeline_shows_the_query_and_seeks(open_page: OpenPage, live: Any, 
     assert page.locator(".timeline .band").count() == len(found["moments"])
     points = page.get_attribute(".timeline .curve", "points").split()
     assert len(points) == len(found["frames"])
-    height = {time: float(point.split(",")[1]) for point, time in zip(points, sorted(f["time_s"] for f in found["frames"]), strict=True)}
+    height = {
+        time: float(point.split(",")[1])
+        for point, time in zip(points, sorted(f["time_s"] for f in found["frames"]), strict=True)
+    }
     best = max(found["frames"], key=lambda frame: frame["score"])
     assert height[best["time_s"]] == min(height.values()), "the curve is highest where the score is"
     box = page.locator(".timeline").bounding_box()
@@ -62,29 +67,32 @@ def test_best_moments_lead_there(open_page: OpenPage, live: Any, videos: dict[st
     best = max(found["moments"], key=lambda moment: moment["score"])
     page.locator("#best button").first.click()
     page.wait_for_function(
-        "start => Math.abs(document.querySelector('#player video').currentTime - start) < 0.1", arg=best["start_s"]
+        "start => Math.abs(document.querySelector('#player video').currentTime - start) < 0.1",
+        arg=best["start_s"],
     )
     assert page.get_attribute("#best li:first-child button", "aria-current") == "true"
     assert f"start={best['start_s']}".rstrip("0").rstrip(".") in page.get_attribute("#away a", "href")
     page.go_back()
-    page.wait_for_function("document.getElementById('query').value === ''")
+    page.wait_for_function("() => document.getElementById('query').value === ''")
 
 
 def test_space_plays(open_page: OpenPage, live: Any, videos: dict[str, Any]) -> None:
     page = open_page(f"/video/{videos[live.videos[2]]['video_id']}")
     ready(page)
     page.keyboard.press(" ")
-    page.wait_for_function("document.querySelector('#player video').currentTime > 0.2")
+    page.wait_for_function("() => document.querySelector('#player video').currentTime > 0.2")
 
 
-def test_subtitles_are_text_and_lead_to_their_time(open_page: OpenPage, live: Any, videos: dict[str, Any]) -> None:
+def test_subtitles_are_text_and_lead_to_their_time(
+    open_page: OpenPage, live: Any, videos: dict[str, Any]
+) -> None:
     page = open_page(f"/video/{videos[live.videos[0]]['video_id']}")
     ready(page)
     lines = page.locator("#subtitles button")
     assert lines.count() == 2
     assert "lighthouse" in lines.nth(0).inner_text()
     lines.nth(1).click()
-    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 1.5) < 0.1")
+    page.wait_for_function("() => Math.abs(document.querySelector('#player video').currentTime - 1.5) < 0.1")
     assert "stolen" not in page.title()
     assert lines.nth(1).get_attribute("aria-current") == "true"
 
@@ -112,7 +120,7 @@ def test_tags_are_kept(open_page: OpenPage, live: Any, videos: dict[str, Any]) -
     page = open_page("/?q=a+star")
     page.click("#show-filters")
     page.locator("#filter-tags button", has_text="sea").click()
-    page.wait_for_function("document.getElementById('summary').textContent.includes('filtered')")
+    page.wait_for_function("() => document.getElementById('summary').textContent.includes('filtered')")
     assert set(page.locator(".result h3").all_inner_texts()) == {live.videos[5]}
     page = open_page(address)
     page.get_by_label("Remove tag").click()

@@ -96,12 +96,20 @@ async function run() {
 }
 
 async function ask(signal) {
-  const k = Math.max(PAGE, state.shown);
-  const search = (options) => send("POST", "/api/search", searchBody(state, { k, ...options }), { signal });
-  if (!state.compare) return search({});
+  const search = (options) => send("POST", "/api/search", searchBody(state, { k: PAGE, ...options }), { signal });
+  if (!state.compare) {
+    // Page by page, as they were shown: an answer of twenty joins neighbouring moments that two of ten do not.
+    let found = await search({});
+    while (found.results.length < state.shown && isMore(found)) found = joined(found, await search({ offset: found.next_offset }));
+    return found;
+  }
   const [reranked, plain] = await Promise.all([search({ rerank: true }), search({ rerank: false })]);
   return reranked.can_rerank ? { ...reranked, plain } : reranked;
 }
+
+const isMore = ({ next_offset }) => next_offset !== null && next_offset !== undefined;
+
+const joined = (found, next) => ({ ...found, results: [...found.results, ...next.results], next_offset: next.next_offset });
 
 function refuse(error) {
   answer = null;
@@ -161,8 +169,11 @@ function draw(found) {
     (found.notes ?? []).map((note) => element("p", { class: "note" }, note.charAt(0).toUpperCase() + note.slice(1))),
   );
   if (found.plain) drawComparison(lists, found, found.plain, context);
-  else drawResults(lists, found.results, context);
-  byId("more").hidden = found.plain !== undefined || found.next_offset === null || found.next_offset === undefined;
+  else {
+    lists.append(element("h2", { class: "unseen" }, "Results"));
+    drawResults(lists, found.results, context);
+  }
+  byId("more").hidden = found.plain !== undefined || !isMore(found);
 }
 
 function summary({ results, searched, moments, reranked, took_s }) {
@@ -176,13 +187,13 @@ async function more() {
   button.disabled = true;
   try {
     const next = await send("POST", "/api/search", searchBody(state, { k: PAGE, offset: answer.next_offset }));
-    answer = { ...answer, results: [...answer.results, ...next.results], next_offset: next.next_offset };
+    answer = joined(answer, next);
     answers.set(writeAddress({ ...state, shown: 0 }), answer);
     state.shown = answer.results.length;
     history.replaceState(null, "", writeAddress(state));
     const list = byId("lists").querySelector(".results");
     addResults(list, next.results, context);
-    button.hidden = next.next_offset === null || next.next_offset === undefined;
+    button.hidden = !isMore(next);
     byId("summary").textContent = summary(answer);
     announce(`${count(next.results.length, "more result", "more results")}`);
     list.children[list.children.length - next.results.length]?.article.focus({ preventScroll: true });

@@ -20,7 +20,7 @@ export function videosTable(place, { index }) {
   const body = element("tbody");
   const table = element(
     "div",
-    { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Videos" },
+    { class: "scroll", tabIndex: 0, role: "region", "aria-label": "Table of videos" },
     element(
       "table",
       { class: "videos" },
