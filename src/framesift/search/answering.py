@@ -274,7 +274,8 @@ class Answering:
         features, times = self._snapshot.stored.features_and_times(torch.from_numpy(used))
         weights = dict(zip(used.tolist(), scorer.attention(features), strict=True))
         times_of = dict(zip(used.tolist(), times, strict=True))
-        sure = relevance(scorer.moments(features), scorer.background, self._n(searched))
+        n = self._n(searched)
+        sure = relevance(scorer.moments(features), scorer.background, n, scorer.luck(n))
         sure_of = {} if sure is None else dict(zip(used.tolist(), sure.tolist(), strict=True))
         order = {row: place for place, row in enumerate(ranked.rows)}
         results: list[Result] = []
@@ -322,7 +323,8 @@ class Answering:
         if not head:
             return False
         scores = self._scores(scorer, np.array(head, dtype=np.int64))
-        return nothing_fits(scores, scorer.background, self._n(searched))
+        n = self._n(searched)
+        return nothing_fits(scores, scorer.background, n, scorer.luck(n))
 
     # ---- steps that follow one another
 
@@ -411,10 +413,8 @@ class Answering:
         scorers = self._steps()
         gallery = self._snapshot.gallery
         scores = np.stack([scorer.moments(features) for scorer in scorers])
-        sure = [
-            relevance(own, s.background, self._n(len(self._snapshot)))
-            for own, s in zip(scores, scorers, strict=True)
-        ]
+        n = self._n(len(self._snapshot))
+        sure = [relevance(own, s.background, n, s.luck(n)) for own, s in zip(scores, scorers, strict=True)]
         frames = [scorer.frames(features) for scorer in scorers]
         weights = [scorer.attention(features) for scorer in scorers]
         moments: list[TimelineMoment] = []

@@ -106,7 +106,7 @@ def relevance_of(chain: FoundChain, scorers: Sequence[StepScorer], *, n: int) ->
     """
     links: list[float] = []
     for scorer, score in zip(scorers, chain.scores, strict=True):
-        found = relevance([score], scorer.background, n)
+        found = relevance([score], scorer.background, n, scorer.luck(n))
         if found is None:
             return None
         links.append(float(found[0]))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..features import VideoFeatures, unit
 
 __all__ = ["MOST_APART", "duplicates"]
 
-MOST_APART = 0.02
+MOST_APART = 0.03  # docs/search-quality.md
+NEARBY = 0.15  # of the length: a frame of twelve, for copies that begin or end a little later
 
 
 def duplicates(video: VideoFeatures, *, most_apart: float = MOST_APART) -> list[list[int]]:
@@ -37,14 +38,28 @@ def duplicates(video: VideoFeatures, *, most_apart: float = MOST_APART) -> list[
 
 
 def distances(one: VideoFeatures, other: VideoFeatures) -> Float[Tensor, "one other"]:
-    """1 - cosine of every frame's most similar frame in the other row, averaged; the larger of both ways."""
+    """1 - cosine of every frame's most similar frame at the same part of the other row, averaged; the larger way.
+
+    Only frames within ``NEARBY`` of one another, as a share of their rows' lengths, are compared: scenes in another
+    order, or a film played backwards, are other videos.
+    """
     a, b = unit(one.frame.float()), unit(other.frame.float())
     cosine = torch.einsum("ofd,pgd->opfg", a, b)
-    mask, to = one.frame_mask[:, None], other.frame_mask[None]
-    there = _mean(cosine.masked_fill(~to[:, :, None], -1.0).amax(dim=3), mask)
-    back = _mean(cosine.masked_fill(~mask[..., None], -1.0).amax(dim=2), to)
+    own, to = one.frame_mask[:, None], other.frame_mask[None]
+    apart = (_places(one.frame_mask)[:, None, :, None] - _places(other.frame_mask)[None, :, None]).abs()
+    near = (apart <= NEARBY) & own[..., None] & to[:, :, None]
+    cosine = cosine.masked_fill(~near, -1.0)
+    there, back = _mean(cosine.amax(dim=3), own), _mean(cosine.amax(dim=2), to)
     return 1 - torch.minimum(there, back)
 
 
-def _mean(x: Tensor, mask: Tensor) -> Tensor:
+def _places(mask: Bool[Tensor, "row frame"]) -> Float[Tensor, "row frame"]:
+    """Where the middle of every real frame lies in its row, 0 to 1."""
+    real = mask.float()
+    return (real.cumsum(dim=1) - 0.5) / real.sum(dim=1, keepdim=True).clamp_min(1)
+
+
+def _mean(
+    x: Float[Tensor, "one other frame"], mask: Bool[Tensor, "#one #other frame"]
+) -> Float[Tensor, "one other"]:
     return (x * mask).sum(dim=2) / mask.sum(dim=2).clamp_min(1)

@@ -14,6 +14,7 @@ from ..features import TextFeatures, VideoFeatures, masked_mean, unit
 from ..index.hits import attention
 from ..matchers import SoftmaxPool
 from ..model import RetrievalModel
+from .calibration import Luck, luck_of
 from .snapshot import Snapshot
 from .terms import TermKind, combine, score_term
 
@@ -79,6 +80,15 @@ class StepScorer:
         """For the gallery's background, ``[sample]``."""
         found = self._background_of_each
         return found[0] if self._alone else combine(self._weights, found, found)
+
+    def luck(self, n: int) -> Luck:
+        """What the best of ``n`` moments reaches for this step without being what was asked for."""
+        parts: list[tuple[float, Luck]] = []
+        for term, own in zip(self.terms, self._background_of_each, strict=True):
+            if term.weight > 0:
+                told = self._snapshot.neutral(self._model) if term.kind == "text" else None
+                parts.append((term.weight, luck_of(n) if told is None else told.luck(own, n)))
+        return luck_of(n, parts)
 
     def frames(self, video: VideoFeatures) -> list[NDArray[np.float64]]:
         """For every real frame of rows of features, as if it were a video by itself: of every row ``[frame]``."""

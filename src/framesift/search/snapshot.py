@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..features import TextFeatures, VideoFeatures
 from ..index.gallery import LanceGallery
+from ..model import RetrievalModel
 from ..ranking import Gallery
+from .calibration import Neutral, neutral
 from .filters import allowed
 from .query import Filters
 from .terms import Background, background
@@ -70,6 +72,7 @@ class Snapshot:
         self.stored = StoredFeatures(gallery)
         self._lock = threading.Lock()
         self._background: Background | None = None
+        self._neutral: Neutral | None = None
         self._masks: OrderedDict[Filters, NDArray[np.bool_]] = OrderedDict()
         owner = gallery.catalogue.video
         self._by_video = np.lexsort((gallery.start_s, owner))
@@ -86,6 +89,14 @@ class Snapshot:
             if self._background is None:
                 self._background = background(self.stored)
             return self._background
+
+    def neutral(self, model: RetrievalModel) -> Neutral:
+        """What neutral sentences reach here by the index's model."""
+        sample = self.background
+        with self._lock:
+            if self._neutral is None:
+                self._neutral = neutral(model, sample)
+            return self._neutral
 
     def allowed(self, filters: Filters) -> NDArray[np.bool_]:
         """Which rows the filters let through, ``[row]``; not to be written to."""

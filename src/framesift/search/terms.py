@@ -28,7 +28,7 @@ __all__ = ["Background", "TermKind", "background", "combine", "kind_of", "score_
 TermKind: TypeAlias = Literal["text", "image", "clip", "moment"]
 
 SAMPLE = 256  # rows: the mean of a term is then known to a sixteenth of a standard deviation
-STANDS_OUT = 1.0  # standard deviations; docs/search-quality.md has what others give
+STANDS_OUT = 0.5  # standard deviations; docs/search-quality.md has what others give
 ROW_BLOCK = 2048  # rows scored at once: 48 MiB at 12 frames x 512 in fp32
 
 
@@ -135,8 +135,8 @@ def combine(weights: Sequence[float], scores: ArrayLike, background_scores: Arra
     """One score a row for terms with weights, ``[row]``, in standard deviations of a single term.
 
     Positive terms: the weighted mean of their standardised scores. Negative terms exclude: a row loses their weight
-    times by how much it stands out for them, beyond one standard deviation, and nothing otherwise, so that they do not
-    reorder what they have nothing to do with.
+    times by how much it stands out for them, beyond half a standard deviation, and nothing otherwise, so that they
+    hardly reorder what they have nothing to do with.
 
     Args:
         weights: of the terms; negative: what shall not be there.
