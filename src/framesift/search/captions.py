@@ -17,6 +17,7 @@ from ..index import Index
 from ..index.gallery import LanceGallery
 from ..index.hits import attention
 from ..model import RetrievalModel
+from ..similarity import Scorer
 from .examples import read_clip
 from .query import ClipTerm
 
@@ -200,11 +201,13 @@ def _scores(
     model: RetrievalModel, video: VideoFeatures, texts: Sequence[str]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Of every text the score of the moment that it fits best, and which that is."""
-    score = model.matcher.scorer(video.to(model.device, model.encoder.dtype))
-    blocks = [
-        score(model.encode_text(texts[first : first + TEXT_BATCH])).float().cpu()
-        for first in range(0, len(texts), TEXT_BATCH)
-    ]
+    score: Scorer | None = None
+    blocks: list[torch.Tensor] = []
+    for first in range(0, len(texts), TEXT_BATCH):
+        encoded = model.encode_text(texts[first : first + TEXT_BATCH])
+        if score is None:
+            score = model.matcher.scorer(video.to(encoded.sentence.device, encoded.sentence.dtype))
+        blocks.append(score(encoded).float().cpu())
     found = torch.cat(blocks).max(dim=1)
     return found.values, found.indices
 

@@ -48,10 +48,10 @@ class _Within:
     end_s: float | None
 
     def times(self, start_s: float, end_s: float) -> NDArray[np.float64]:
-        """Of a video from ``start_s`` to ``end_s``; none where the stretch lies behind its end."""
+        """Of a video from ``start_s`` to ``end_s``; its beginning where the stretch lies behind its end."""
         last = end_s if self.end_s is None else min(self.end_s, end_s)
         if last <= self.start_s:
-            return np.zeros(0)
+            return np.array([start_s])  # a decoder wants one at least; read_clip tells that it is none of the stretch
         return Uniform(num_frames=self.num_frames).times(self.start_s, last)
 
 
@@ -128,7 +128,7 @@ def read_clip(model: RetrievalModel, term: ClipTerm) -> Frames:
     (frames,) = load_videos([term.path], sampler, workers=1, timeout_s=CLIP_TIMEOUT_S)
     if isinstance(frames, DecodeError):
         raise frames
-    if not len(frames):
+    if frames.end_s <= term.start_s:
         end = "its end" if term.end_s is None else f"{term.end_s:g} s"
         raise InputError(f"the clip {str(term.path)!r} has nothing from {term.start_s:g} s to {end}")
     return frames
