@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from framesift.index import Index
+from framesift.index.build import BuildConfig
 from framesift.storyboard import standard, write_split
 from framesift.web.app import create_app
 from framesift.web.settings import Settings
@@ -45,7 +46,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     paths = write_split(standard(NUM_VIDEOS).videos, shelf.videos)
     paths[0].rename(shelf.videos / ODD_NAME)
     with Index.create(shelf.index, model="storyboard-xpool") as index:
-        assert index.add(shelf.videos).added == NUM_VIDEOS
+        assert index.add(shelf.videos, config=BuildConfig(workers=0)).added == NUM_VIDEOS
     return shelf
 
 
