@@ -93,8 +93,9 @@ def test_a_narrow_screen_needs_no_scrolling_sideways(
     outside = page.evaluate(
         """() => [...document.querySelectorAll("main *, header *")]
             .filter((e) => e.checkVisibility() && !e.closest(".unseen, .scroll, [aria-hidden=true]"))
-            .filter((e) => { const b = e.getBoundingClientRect(); return b.width > 0 && (b.right > 391 || b.left < -1); })
-            .map((e) => e.outerHTML.slice(0, 120))"""
+            .map((e) => [e.getBoundingClientRect(), e.outerHTML.slice(0, 120)])
+            .filter(([box]) => box.width > 0 && (box.right > 391 || box.left < -1))
+            .map(([, text]) => text)"""
     )
     assert outside == []
 
@@ -195,7 +196,8 @@ def test_reduced_motion_is_respected(web_chromium: Any, live: Any) -> None:
     page = context.new_page()
     page.goto(live.address)
     moving = page.evaluate(
-        "[...document.querySelectorAll('*')].filter((e) => parseFloat(getComputedStyle(e).transitionDuration) > 0).length"
+        """() => [...document.querySelectorAll("*")]
+            .filter((e) => parseFloat(getComputedStyle(e).transitionDuration) > 0).length"""
     )
     context.close()
     assert moving == 0

@@ -1,16 +1,17 @@
 """The page's routes: four HTML documents and their files.
 
-The documents hold no data of the user's: what they show, they ask the REST API for. So they and ``/static`` need no token,
-and a reader without one gets a page that can ask for it.
+The documents hold no data of the user's: what they show, they ask the REST API for. So they and ``/static`` need no
+token, and a reader without one gets a page that can ask for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -63,8 +64,8 @@ def page_routes() -> APIRouter:
     return router
 
 
-def _shower(page: str):
-    def show(request: Request) -> HTMLResponse:
+def _shower(page: str) -> Callable[[], HTMLResponse]:
+    def show() -> HTMLResponse:
         """One page; which video or query it is of, its script reads from the address."""
         return HTMLResponse(
             _document(page),
