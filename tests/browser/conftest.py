@@ -165,6 +165,14 @@ def guarded(made_library: Live) -> Iterator[Live]:
         yield replace(running, token=TOKEN)
 
 
+@pytest.fixture(scope="module")
+def empty_index(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Iterator[Live]:
+    """A server with an index of nothing, which may add the real clips."""
+    root = tmp_path_factory.mktemp("empty")
+    Index.create(root / "library", model=MODELS["library"]).close()
+    yield from serve(Live("", root, (), ()), "--allow-folder", str(real_data / "clips"))
+
+
 @pytest.fixture(scope="module")  # not longer: Playwright runs once at a time in a process
 def web_chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip(

@@ -73,8 +73,9 @@ def test_a_job_that_breaks_off_tells_why(open_page: OpenPage) -> None:
     reason = "cannot decode 'a.mp4': <script>alert(1)</script>"
     job = {
         "id": "1", "index": "library", "kind": "index", "paths": ["/videos"], "include": [], "exclude": [],
-        "state": "done", "done": 3, "total": 3, "added": 2, "replaced": 0, "failed": [{"path": "/videos/a.mp4", "reason": reason}],
-        "eta_s": None, "message": "", "created_at": 1, "updated_at": 2,
+        "state": "done", "done": 3, "total": 3, "added": 2, "replaced": 0,
+        "failed": [{"path": "/videos/a.mp4", "reason": reason}], "eta_s": None, "message": "",
+        "created_at": 1, "updated_at": 2,
     }  # fmt: skip
     page.route("**/api/jobs", lambda route: route.fulfill(json={"jobs": [job]}))
     page.click("nav a[data-page=library]")

@@ -58,7 +58,7 @@ export function wordFrameMap(words, map, times) {
   const table = element(
     "table",
     {},
-    element("caption", {}, "Similarity of every word and frame; darker is more similar"),
+    element("caption", {}, "Similarity of every word and frame; the stronger the colour, the more similar"),
     element(
       "thead",
       {},

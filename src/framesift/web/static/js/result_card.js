@@ -38,7 +38,7 @@ export function resultCard(result, { state, on, feedback = null, selected = fals
     element(
       "div",
       { class: "actions" },
-      element("button", { type: "button", on: { click: () => on.play(result, result.start_s) } }, playIcon(), "Play"),
+      element("button", { type: "button", on: { click: () => on.play(result, result.focus_s?.[0] ?? result.start_s) } }, playIcon(), "Play"),
       element("button", { type: "button", on: { click: () => on.moreLike(result) } }, "More like this"),
       toggle("like", "Like", "liked"),
       toggle("dislike", "Dislike", "disliked"),

@@ -22,6 +22,7 @@ let playable = null;
 let player = null;
 let line = null;
 let best = [];
+let frames = []; // with their scores for the query
 let at = -1;
 
 function goTo(seconds) {
@@ -29,11 +30,17 @@ function goTo(seconds) {
   line.at(seconds);
 }
 
+/** Where a moment is best: a long one may begin with something else. */
+function peak({ start_s, end_s }) {
+  const inside = frames.filter(({ time_s }) => time_s >= start_s && time_s < end_s);
+  return inside.reduce((top, frame) => (top === null || frame.score > top.score ? frame : top), null)?.time_s ?? start_s;
+}
+
 /** Goes to one of the best moments, by its place. */
 function goToBest(place) {
   if (!best.length) return false;
   at = Math.min(best.length - 1, Math.max(0, place));
-  goTo(best[at].start_s);
+  goTo(peak(best[at]));
   drawBest();
   drawAway(best[at]);
   announce(`${at + 1}. moment, ${stretch(best[at].start_s, best[at].end_s)}`);
@@ -74,6 +81,7 @@ async function find() {
   byId("query-error").textContent = "";
   if (!q) {
     best = [];
+    frames = [];
     line.draw(null);
     drawBest();
     return;
@@ -81,6 +89,7 @@ async function find() {
   try {
     const found = await get(ofVideo(id, "timeline", { q, index }));
     line.draw(found);
+    frames = found.frames;
     best = [...found.moments].sort((a, b) => b.score - a.score).slice(0, BEST);
     at = -1;
     drawBest();
