@@ -350,7 +350,7 @@ class Answering:
         notes: list[str] = []
         if rerank and self._model.reranker is not None:
             notes.append("the model's reranker reads single sentences: this query keeps the matcher's order")
-        if "subtitles" in sources and self._index.subtitles.path.exists():
+        if "subtitles" in sources and self._index.subtitles.counts().cues:
             notes.append("subtitles are not searched for what follows one another")
         if self._query.liked or self._query.disliked:
             notes.append("feedback does not move a query of several steps; what was disliked is left out")
