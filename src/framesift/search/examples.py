@@ -51,7 +51,7 @@ class _Within:
         """Of a video from ``start_s`` to ``end_s``; its beginning where the stretch lies behind its end."""
         last = end_s if self.end_s is None else min(self.end_s, end_s)
         if last <= self.start_s:
-            return np.array([start_s])  # a decoder wants one at least; read_clip tells that it is none of the stretch
+            return np.array([start_s])  # a decoder wants one at least; read_clip refuses it
         return Uniform(num_frames=self.num_frames).times(self.start_s, last)
 
 
