@@ -76,6 +76,7 @@ class Command:
             text=True,
         )
         self.lines: list[str] = []
+        self._draining = threading.Thread(target=self._drain, daemon=True)
         self.client = httpx.Client(base_url=self._address(), timeout=REQUEST_S)
 
     def _address(self) -> str:
@@ -83,7 +84,7 @@ class Command:
         for line in self.process.stderr:
             self.lines.append(line)
             if "framesift is at " in line:
-                threading.Thread(target=self._drain, daemon=True).start()
+                self._draining.start()
                 return line.split("framesift is at ")[1].split(" ")[0]
         raise AssertionError(f"the server did not start: {''.join(self.lines)}")
 
@@ -96,7 +97,11 @@ class Command:
         self.client.close()
         if self.process.poll() is None:
             self.process.send_signal(how)
-        return self.process.wait(30)
+        status = self.process.wait(30)
+        self._draining.join(30)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return status
 
     def __enter__(self) -> Command:
         return self

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
+import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -216,5 +218,11 @@ def _run(app: FastAPI, listening: socket.socket, url: str, *, open_browser: bool
         import webbrowser
 
         webbrowser.open(url)
+    # uvicorn raises a signal again once it has ended; being asked to end is no failure
+    signal.signal(signal.SIGTERM, _end)
     with suppress(KeyboardInterrupt):
         Server(config).run(sockets=[listening])
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

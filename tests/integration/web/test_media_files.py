@@ -21,7 +21,6 @@ from framesift.web.app import create_app
 from framesift.web.settings import Settings
 from live_server import serving
 
-
 NAMES = ("whole.mp4", "swapped.mp4", "inside.mp4", "changed.mp4", "gone.mp4")  # each for one test to spoil
 HERE = BuildConfig(workers=0)  # decoding in this process: starting others takes longer than these tests
 
