@@ -30,7 +30,11 @@ FLAGS = [
 MOST_BYTES = 200_000
 QUALITIES = (90, 80, 70, 60)
 QUERY = "a brown triangle below an outlined pink plus sign over a green lawn"
-SETTLE_MS = 1500  # strips in view arrive one after the other
+SETTLE_MS = 500
+# Strips and previews arrive one after the other; those in view must be there.
+ALL_THERE = """() => [...document.querySelectorAll(".strip, .preview img")]
+    .filter((e) => { const b = e.getBoundingClientRect(); return b.top < innerHeight && b.bottom > 0; })
+    .every((e) => e.matches(".strip") ? e.classList.contains("loaded") : e.naturalWidth > 0)"""
 
 
 def main(address: str, rerank: str | None, words: str | None) -> None:
@@ -49,6 +53,7 @@ def main(address: str, rerank: str | None, words: str | None) -> None:
             page.goto(address + path)
             page.wait_for_selector(ready, timeout=60_000)
             act(page)
+            page.wait_for_function(ALL_THERE, timeout=60_000)
             page.wait_for_timeout(SETTLE_MS)
             _write(HERE / f"web-{name}.webp", page.screenshot())
             context.close()
