@@ -34,11 +34,6 @@ CLIP_TIMEOUT_S = 60.0
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # what no other programme has to read
 
 
-@dataclass(frozen=True)
-class _Pixels:
-    pixels: NDArray[np.uint8]
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Within:
     """``num_frames`` uniform times of a stretch of a video; ``end_s`` None: to its end."""
@@ -72,7 +67,9 @@ def encode_term(model: RetrievalModel, gallery: LanceGallery, term: Term) -> Tex
             raise InputError("a term has no words; say what to look for, such as 'a dog runs on grass'")
         return model.encode_text([term.text.strip()])
     if isinstance(term, ImageTerm):
-        return _as_text(model.encode_video([_Pixels(read_picture(term.path)[None])]), model)
+        pixels = read_picture(term.path)[None]
+        still = Frames(pixels=pixels, times_s=np.zeros(1), path=str(term.path))
+        return _as_text(model.encode_video([still]), model)
     if isinstance(term, ClipTerm):
         return _as_text(model.encode_video([read_clip(model, term)]), model)
     return _as_text(_stored(gallery, term), model)
@@ -135,7 +132,7 @@ def read_clip(model: RetrievalModel, term: ClipTerm) -> Frames:
 
 
 def _stored(gallery: LanceGallery, term: MomentTerm) -> VideoFeatures:
-    """The frames of the rows that overlap the moment, as one row."""
+    """The frames of a moment, which may be several rows of the index or a part of one, as one row."""
     moment = term.moment
     places = [(row, gallery.moment(row)) for row in gallery.rows_of(os.path.abspath(moment.video))]
     rows = [row for row, own in places if own.start_s < moment.end_s and moment.start_s < own.end_s]
@@ -145,8 +142,12 @@ def _stored(gallery: LanceGallery, term: MomentTerm) -> VideoFeatures:
             "moment of a result, or the file as a clip"
         )
     rows.sort(key=lambda row: gallery.moment(row).start_s)
-    stored = gallery.features(torch.tensor(rows, dtype=torch.long))
+    stored, times = gallery.features_and_times(torch.tensor(rows, dtype=torch.long))
     frame = stored.frame[stored.frame_mask]
+    seconds = torch.tensor([time for own in times for time in own], dtype=torch.float64)
+    inside = (seconds >= moment.start_s) & (seconds < moment.end_s)
+    if bool(inside.any()):  # a stretch between two frames is as the frames around it
+        frame = frame[inside.repeat_interleave(len(frame) // len(seconds))]
     return VideoFeatures(frame=frame[None], frame_mask=torch.ones(1, len(frame), dtype=torch.bool))
 
 
