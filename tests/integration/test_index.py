@@ -487,16 +487,16 @@ def test_search_begins_again_when_the_version_it_reads_is_dropped(
     monkeypatch.setattr(store_module, "GRACE_S", 0.0)
     index.add(clips / "red.mp4", config=QUICK)
     index.add(clips / "deep", config=QUICK)
-    old = index._current()
+    old = index.gallery()
     index.compact()
     for colour in ("green", "blue", "yellow"):
         index.add(clips / f"{colour}.mp4", config=QUICK)
     index.compact()
     with pytest.raises(IndexStateError, match="cannot read"):
         old.features_and_times(torch.tensor([0]))
-    current = index._current
+    current = index.gallery
     given = iter([old])
-    monkeypatch.setattr(index, "_current", lambda: next(given, None) or current())
+    monkeypatch.setattr(index, "gallery", lambda: next(given, None) or current())
     assert _names(index, "red")[0] == "red.mp4"
     assert next(given, None) is None
 

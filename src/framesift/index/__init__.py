@@ -13,7 +13,8 @@ from ..lazy import exports_of
 if TYPE_CHECKING:
     from .build import BuildConfig, BuildReport, Progress
     from .gallery import LanceGallery
-    from .index import Index, IndexInfo
+    from .index import Index
+    from .info import IndexInfo
     from .schema import IndexMeta, VideoRecord
     from .subtitle_refresh import SubtitleReport
     from .subtitles import SubtitleCounts, SubtitleCue, SubtitleHit, Subtitles, SubtitleTrack
@@ -46,7 +47,7 @@ _HOMES = {
     "BuildReport": "build",
     "Check": "verify",
     "Index": "index",
-    "IndexInfo": "index",
+    "IndexInfo": "info",
     "IndexMeta": "schema",
     "LanceGallery": "gallery",
     "Progress": "build",

@@ -341,6 +341,8 @@ class _Writer:
                 self.fail(job, DecodeError(job.file.uri, "the model's features of it are not finite in fp16"))
                 continue
             record = job.record(frames)
+            if frames.info is not None:  # videos without any are not opened a second time for them
+                self._subtitle_streams[record.video_id] = frames.info.num_subtitle_streams
             self._put(job, record, self._table(record, frames, moments, features))
             self.moments += len(moments)
             if job.earlier is None:

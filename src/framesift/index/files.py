@@ -18,10 +18,13 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "File",
     "Plan",
+    "by_folder",
     "check_paths",
     "content_hash",
     "is_video_name",
+    "lies_in",
     "list_files",
+    "listed",
     "plan",
     "vanished",
 ]
@@ -55,6 +58,25 @@ class Plan:
     moved: list[VideoRecord] = field(default_factory=list)
     skipped: int = 0
     known_failures: int = 0
+
+
+def listed(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    """One path or several, as a list."""
+    return [paths] if isinstance(paths, str | Path) else list(paths)
+
+
+def lies_in(path: str, place: str) -> bool:
+    """Whether an absolute path is ``place``, or lies somewhere below it."""
+    return path == place or path.startswith(os.path.join(place, ""))
+
+
+def by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """The names of files in each of their folders."""
+    folders: dict[str, list[str]] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        folders.setdefault(folder, []).append(name)
+    return folders
 
 
 def check_paths(paths: Iterable[str | Path]) -> list[tuple[str, bool]]:
@@ -176,12 +198,7 @@ def _walk(folder: str, patterns: Patterns, failed: list[DecodeError]) -> Iterabl
         failed.append(DecodeError(error.filename, _reason(error)))
 
     selection = Selection(folder, patterns, failed)
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and selection.takes_folder(os.path.join(parent, name))
-        ]
+    for parent, names in selection.walk(unreadable):
         for name in names:
             path = os.path.join(parent, name)
             if is_video_name(parent, name) and selection.takes_file(path):

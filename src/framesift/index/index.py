@@ -5,31 +5,33 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import torch
 
-from ..errors import FingerprintError, IndexStateError, InputError, UnknownModelError, suggest
+from ..errors import IndexStateError, InputError, suggest
 from ..features import VideoFeatures
-from ..ranking import RERANK_DEPTH, Hit, rank
+from ..ranking import RERANK_DEPTH, Hit
+from . import changes
 from .build import BuildConfig, BuildReport, Progress, build
+from .creation import check_free, create_tables_in
 from .cutting import MomentMode
-from .decoded import DecodedGallery
-from .files import vanished
+from .files import listed
 from .gallery import LanceGallery
-from .hits import hits_of
-from .journal import ASIDE, JOURNAL_NAME, recover
-from .lock import LOCK_NAME, WriterLock
-from .patterns import Patterns, Selection
-from .schema import META_NAME, MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord
+from .info import IndexInfo, info_of
+from .journal import recover
+from .lock import WriterLock
+from .own_model import OwnModel, loaded, reference_of
+from .patterns import Patterns
+from .plain_search import search
+from .schema import IndexMeta, VideoRecord
 from .store import Store
 from .subtitle_store import SubtitleStore
-from .subtitles import SUBTITLES_NAMES, Subtitles
+from .subtitles import Subtitles
 from .verify import Verification, verify
 
 if TYPE_CHECKING:
@@ -38,60 +40,7 @@ if TYPE_CHECKING:
     from ..reranking import RerankEncoder
     from .watch import Stop, WatchConfig, WatchEvent
 
-__all__ = ["Index", "IndexInfo"]
-
-OWN_NAMES = {
-    *(META_NAME, LOCK_NAME, JOURNAL_NAME, ASIDE, f"{VIDEOS_TABLE}.lance", f"{MOMENTS_TABLE}.lance"),
-    *SUBTITLES_NAMES,
-}
-
-
-MOST_TAG_CHARACTERS = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexInfo:
-    """What an index holds.
-
-    Attributes:
-        path: its directory.
-        videos: files that are indexed.
-        failed: files that could not be read.
-        moments: what is searched.
-        duration_s: length of all indexed videos, as far as it is known.
-        size_bytes: of the directory, earlier versions included.
-        model: name, directory or hub id of the model; None if it had none.
-        fingerprint: of the features.
-        cutting: ``whole``, ``shots`` or ``auto``.
-        dim: width of the embeddings.
-        num_frames: frames that a moment keeps at most.
-        snap_s: how far a decoded keyframe may lie from the frame that was due, in seconds; 0: frames are exact.
-        subtitled: videos with subtitles.
-        cues: of all their subtitles.
-        set_aside: manifests in ``set-aside/`` that could not be read or came after one of those.
-        format_version: of the layout.
-    """
-
-    path: str
-    videos: int
-    failed: int
-    moments: int
-    duration_s: float
-    size_bytes: int
-    model: str | None
-    fingerprint: str
-    cutting: MomentMode
-    dim: int
-    num_frames: int
-    snap_s: float
-    subtitled: int
-    cues: int
-    set_aside: int
-    format_version: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+__all__ = ["Index"]
 
 
 class Index:
@@ -107,15 +56,13 @@ class Index:
                 print(hit)
     """
 
-    def __init__(self, path: Path, meta: IndexMeta, store: Store, model: RetrievalModel | None) -> None:
+    def __init__(self, path: Path, meta: IndexMeta, store: Store, model: OwnModel) -> None:
         self.path = path
         self._meta = meta
         self._store: Store | None = store
         self._model = model
         self._gallery: LanceGallery | None = None
-        self._reranks: RerankEncoder | None = None
         self._refreshing = threading.Lock()
-        self._loading = threading.Lock()  # a model is dear: threads that need it wait for the first
 
     @classmethod
     def create(
@@ -152,25 +99,17 @@ class Index:
             )
         if not 0 <= snap_s < math.inf:
             raise InputError(f"snap_s={snap_s} is no length of time; it is 0 or a number of seconds")
-        _check_free(path)
-        loaded = _loaded(model)
+        check_free(path)  # first: nothing shall be loaded for a directory that cannot be used
+        encoding = loaded(model)
         meta = IndexMeta(
-            fingerprint=loaded.fingerprint(),
-            dim=loaded.dim,
-            num_frames=loaded.num_frames,
+            fingerprint=encoding.fingerprint(),
+            dim=encoding.dim,
+            num_frames=encoding.num_frames,
             moments=moments,
-            model=_reference(reference or model),
+            model=reference_of(reference or model),
             snap_s=snap_s,
         )
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise IndexStateError(f"cannot create the index {str(path)!r}: {error.strerror}") from error
-        with WriterLock(path):
-            _check_free(path)  # again: someone else may have been faster
-            store = Store.create(path, meta)
-            meta.write(path)  # last: an index without it does not exist
-        return cls(path, meta, store, loaded)
+        return cls(path, meta, create_tables_in(path, meta), OwnModel(path, meta, encoding))
 
     @classmethod
     def open(cls, path: str | Path, *, model: RetrievalModel | str | Path | None = None) -> Index:
@@ -189,9 +128,9 @@ class Index:
         """
         path = Path(path).absolute()
         meta = IndexMeta.read(path)
-        index = cls(path, meta, Store(path), None)
+        index = cls(path, meta, Store(path), OwnModel(path, meta))
         if model is not None:
-            index._model = index._checked(_loaded(model))
+            index._model.use(model)
         return index
 
     # ---- what it is
@@ -214,7 +153,8 @@ class Index:
 
     def close(self) -> None:
         """Let go of tables, vectors in memory and a reranker's own encoder; the model stays usable by others."""
-        self._store = self._gallery = self._reranks = None
+        self._store = self._gallery = None
+        self._model.let_go()
 
     @property
     def model(self) -> RetrievalModel:
@@ -224,10 +164,7 @@ class Index:
             ModelError: it cannot be had.
             FingerprintError: what is found under its name now computes other features.
         """
-        with self._loading:
-            if self._model is None:
-                self._model = self._own_model()
-            return self._model
+        return self._model.get()
 
     @property
     def version(self) -> tuple[int, int, int]:
@@ -236,7 +173,11 @@ class Index:
 
     def gallery(self) -> LanceGallery:
         """The moments as committed last. Threads may share it; it stays as it is while the index changes."""
-        return self._current()
+        store = self._opened()
+        with self._refreshing:
+            held = self._gallery
+            self._gallery = held.refreshed() if held is not None else LanceGallery(store, self._meta)
+            return self._gallery
 
     def videos(self) -> list[VideoRecord]:
         """All files the index knows, failed ones included, sorted by path."""
@@ -248,31 +189,11 @@ class Index:
         Raises:
             InputError: it knows none of a path's files.
         """
-        return self._chosen(self.videos(), [paths] if isinstance(paths, str | Path) else paths)
+        return changes.chosen(self._opened(), listed(paths))
 
     def info(self) -> IndexInfo:
         """Counts, sizes and the model; loads nothing heavy."""
-        records = self.videos()
-        subtitles = self.subtitles.counts()
-        good = [record for record in records if record.status == "ok"]
-        return IndexInfo(
-            path=str(self.path),
-            videos=len(good),
-            failed=len(records) - len(good),
-            moments=len(self),
-            duration_s=sum(record.duration_s or 0.0 for record in good),
-            size_bytes=_size_bytes(self.path),
-            model=self._meta.model,
-            fingerprint=self._meta.fingerprint,
-            cutting=self._meta.moments,
-            dim=self._meta.dim,
-            num_frames=self._meta.num_frames,
-            snap_s=self._meta.snap_s,
-            subtitled=subtitles.videos,
-            cues=subtitles.cues,
-            set_aside=len(list((self.path / ASIDE).glob("*"))),
-            format_version=self._meta.format_version,
-        )
+        return info_of(self._opened(), self._meta)
 
     @property
     def subtitles(self) -> Subtitles:
@@ -311,8 +232,7 @@ class Index:
             IndexLockedError: another process is writing.
             FingerprintError, ModelError: as for :attr:`model`.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        patterns = Patterns.of(include, exclude)
+        given, patterns = listed(paths), Patterns.of(include, exclude)
         model = self.model
         with self._writing() as store:
             return build(
@@ -335,11 +255,9 @@ class Index:
             InputError: the index knows none of a path's files; nothing is removed then.
             IndexLockedError: another process is writing.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        given = listed(paths)
         with self._writing() as store:
-            chosen = self._chosen(store.records(), given)
-            _forget(store, [record.video_id for record in chosen])
-        return [record.uri for record in chosen]
+            return changes.remove(store, given)
 
     def tag(
         self, paths: str | Path | Iterable[str | Path], *, add: Iterable[str] = (), remove: Iterable[str] = ()
@@ -356,13 +274,9 @@ class Index:
                 is changed then.
             IndexLockedError: another process is writing.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        added, removed = [list(map(_checked_tag, tags)) for tags in (add, remove)]
+        given, added, removed = listed(paths), changes.check_tags(add), changes.check_tags(remove)
         with self._writing() as store:
-            before = self._chosen(store.records(), given)
-            after = [record.tagged(add=added, remove=removed) for record in before]
-            store.update_videos([new for old, new in zip(before, after, strict=True) if new.tags != old.tags])
-        return after
+            return changes.tag(store, given, add=added, remove=removed)
 
     def prune(self, *, only: Iterable[str | Path] | None = None) -> list[str]:
         """Forget the files that are no longer there; returns their paths.
@@ -373,12 +287,8 @@ class Index:
         Raises:
             IndexLockedError: another process is writing.
         """
-        chosen = None if only is None else {os.path.abspath(path) for path in only}
         with self._writing() as store:
-            records = [r for r in store.records() if chosen is None or r.uri in chosen]
-            gone = {r.video_id: r.uri for r in records if vanished(r.uri)}
-            _forget(store, list(gone))
-        return sorted(gone.values())
+            return changes.prune(store, only=only)
 
     def watch(
         self,
@@ -415,10 +325,14 @@ class Index:
         """
         from .watch import watch
 
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        patterns = Patterns.of(include, exclude)
         return watch(
-            self, given, stop=stop, patterns=patterns, progress=progress, build=config, config=watching
+            self,
+            listed(paths),
+            stop=stop,
+            patterns=Patterns.of(include, exclude),
+            progress=progress,
+            build=config,
+            config=watching,
         )
 
     def prune_excluded(
@@ -439,20 +353,9 @@ class Index:
             InputError: a pattern is none.
             IndexLockedError: another process is writing.
         """
-        given = [paths] if isinstance(paths, str | Path) else list(paths)
-        patterns = Patterns.of(include, exclude)
-        places = [os.path.abspath(path) for path in given]
-        folders = {place: Selection(place, patterns) for place in places if os.path.isdir(place)}
+        given, patterns = listed(paths), Patterns.of(include, exclude)
         with self._writing() as store:
-            left_out: dict[str, str] = {}
-            for record in store.records():
-                holding = [
-                    s for place, s in folders.items() if record.uri.startswith(os.path.join(place, ""))
-                ]
-                if holding and record.uri not in places and not any(s.takes(record.uri) for s in holding):
-                    left_out[record.video_id] = record.uri
-            _forget(store, list(left_out))
-        return sorted(left_out.values())
+            return changes.prune_excluded(store, given, patterns)
 
     def compact(self) -> None:
         """Merge small data files into large ones. A build does it by itself where there are many.
@@ -510,46 +413,16 @@ class Index:
             InputError: the query is empty, ``k`` or ``depth`` is less than 1, or ``rerank_depth`` less than 0.
             FingerprintError, ModelError: as for :attr:`model`; also, the reranker's own encoder cannot be had.
         """
-        query = query.strip()
-        if not query:
-            raise InputError(
-                "the query is empty; say in words what to look for, such as 'a dog runs on grass'"
-            )
-        if k < 1:
-            raise InputError(f"k is {k}; it must be at least 1")
-        if rerank_depth < 0:
-            raise InputError(f"rerank_depth is {rerank_depth}; it must be at least 0")
-        if unit not in ("moment", "video"):
-            raise InputError(f"unit={unit!r} is unknown; it is one of moment, video")
-        model = self.model
-        text = model.encode_text([query])
-        reranker = model.reranker if rerank_depth else None
-        encoder = None if reranker is None else self.rerank_encoder(reranker)
-        rerank_text = None if encoder is None else encoder.encode_text([query], text)
-
-        def answer(gallery: LanceGallery) -> list[Hit]:
-            decodes = encoder is not None and encoder.reranker.reads_patches
-            ranking = rank(
-                text,
-                gallery,
-                model.matcher,
-                depth=depth,
-                reranker=reranker,
-                rerank_depth=max(rerank_depth, 1),
-                rerank_text=rerank_text,
-                rerank_gallery=DecodedGallery(gallery, encoder) if encoder and decodes else None,
-                fusion=fusion,
-            )
-            return hits_of(text, ranking, gallery, model, k=k, unit=unit)
-
-        gallery = self._current()
-        try:
-            return answer(gallery)
-        except IndexStateError:
-            newer = self._current()
-            if newer is gallery:
-                raise
-            return answer(newer)  # the versions that the first try read were dropped meanwhile
+        return search(
+            query,
+            self.gallery,
+            self._model,
+            k=k,
+            depth=depth,
+            rerank_depth=rerank_depth,
+            fusion=fusion,
+            unit=unit,
+        )
 
     def rerank_encoder(self, reranker: Reranker) -> RerankEncoder:
         """What gives a reranker over the index's model its features; kept for the next time.
@@ -557,14 +430,7 @@ class Index:
         Raises:
             ModelError: an encoder of its own cannot be had.
         """
-        model = self.model
-        with self._loading:
-            if self._reranks is None or self._reranks.reranker is not reranker:
-                # imports transformers, which other searches do not need
-                from ..reranking import RerankEncoder
-
-                self._reranks = RerankEncoder(model, reranker)
-            return self._reranks
+        return self._model.rerank_encoder(reranker)
 
     def features(self, paths: Iterable[str | Path]) -> VideoFeatures:
         """The stored features of videos that are kept whole, a row for each path: what evaluation needs.
@@ -572,7 +438,7 @@ class Index:
         Raises:
             InputError: a video is not in the index, failed, or is cut into several moments.
         """
-        gallery = self._current()
+        gallery = self.gallery()
         rows: list[int] = []
         for path in paths:
             found = gallery.rows_of(os.path.abspath(path))
@@ -597,120 +463,3 @@ class Index:
         with WriterLock(self._opened().index):
             recover(self.path)
             yield Store(self.path)
-
-    def _own_model(self) -> RetrievalModel:
-        if self._meta.model is None:
-            raise IndexStateError(
-                f"the index {str(self.path)!r} was built with a model that has no name; "
-                "give it: Index.open(path, model=...)"
-            )
-        try:
-            return self._checked(_loaded(self._meta.model))
-        except UnknownModelError as error:
-            raise UnknownModelError(
-                f"the model of the index {str(self.path)!r} is not to be had: {error}. If it is "
-                "elsewhere now, say where: Index.open(path, model=...), or --model on the command line"
-            ) from error
-
-    def _chosen(self, records: Iterable[VideoRecord], paths: Iterable[str | Path]) -> list[VideoRecord]:
-        """The records of files and of all files of folders, sorted by path."""
-        known = list(records)
-        chosen: dict[str, VideoRecord] = {}
-        for path in paths:
-            place = os.path.abspath(path)
-            folder = os.path.join(place, "")
-            found = {r.uri: r for r in known if r.uri == place or r.uri.startswith(folder)}
-            if not found:
-                hint = suggest(place, [record.uri for record in known])
-                raise InputError(f"the index {str(self.path)!r} holds nothing of {str(path)!r}{hint}")
-            chosen |= found
-        return [chosen[uri] for uri in sorted(chosen)]
-
-    def _current(self) -> LanceGallery:
-        """The gallery as committed last; threads that search meanwhile keep the one they have."""
-        store = self._opened()
-        with self._refreshing:
-            held = self._gallery
-            self._gallery = held.refreshed() if held is not None else LanceGallery(store, self._meta)
-            return self._gallery
-
-    def _checked(self, model: RetrievalModel) -> RetrievalModel:
-        given = model.fingerprint()
-        if given != self._meta.fingerprint:
-            built = f" by {self._meta.model!r}" if self._meta.model else ""
-            raise FingerprintError(
-                f"the index {str(self.path)!r} holds features{built} with fingerprint "
-                f"{self._meta.fingerprint[:12]}, but {model.name or 'the given model'!r} has {given[:12]}: "
-                "their encoders or decoder settings differ. Open it without another model, or index the "
-                "videos again into another directory"
-            )
-        return model
-
-
-def _checked_tag(tag: str) -> str:
-    """Raises InputError unless it can be shown in a line and stored."""
-    tag = tag.strip()
-    if not 0 < len(tag) <= MOST_TAG_CHARACTERS or not tag.isprintable():
-        raise InputError(
-            f"the tag {tag[:80]!r} cannot be used; it is a line of text of 1 to {MOST_TAG_CHARACTERS} characters"
-        )
-    return tag
-
-
-def _forget(store: Store, video_ids: Sequence[str]) -> None:
-    """Delete videos; their subtitles last, which without a video are the remains of a change that was killed."""
-    store.remove(video_ids)
-    if video_ids:
-        with SubtitleStore(store.index) as subtitles:
-            subtitles.forget(video_ids)
-
-
-def _loaded(model: RetrievalModel | str | Path) -> RetrievalModel:
-    if not isinstance(model, str | Path):
-        return model
-    from ..hub import load  # imports transformers, which a model at hand does not need
-
-    return load(model)
-
-
-def _reference(model: RetrievalModel | str | Path) -> str | None:
-    """What to give :func:`framesift.load` later, wherever it is called from then."""
-    name = str(model) if isinstance(model, str | Path) else model.name
-    if not os.path.isdir(name):
-        return name or None
-    from ..hub import MODELS
-
-    return name if name in MODELS else os.path.abspath(name)  # bundled ones come first in load, too
-
-
-def _check_free(path: Path) -> None:
-    """Refuse a directory that holds an index, or anything that is not the remains of a killed creation."""
-    if os.path.exists(path / META_NAME):
-        raise IndexStateError(
-            f"there is an index at {str(path)!r} already; open it, or choose another directory"
-        )
-    if os.path.isdir(path):
-        try:
-            names = {
-                name
-                for name in os.listdir(path)
-                if not name.startswith((f".{META_NAME}", f".{JOURNAL_NAME}"))
-            }
-        except OSError as error:
-            raise IndexStateError(f"cannot read {str(path)!r}: {error.strerror}") from error
-        foreign = sorted(names - OWN_NAMES)
-        if foreign:
-            raise InputError(
-                f"{str(path)!r} holds other files ({foreign[0]}, ...); an index needs a directory of its own"
-            )
-    elif os.path.exists(path):
-        raise InputError(f"{str(path)!r} is a file; an index is a directory")
-
-
-def _size_bytes(path: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(path):
-        for name in names:
-            with suppress(FileNotFoundError):  # a writer's temporary file
-                total += os.lstat(os.path.join(parent, name)).st_size
-    return total

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -90,6 +90,20 @@ class Selection:
                 return False
             folder = os.path.dirname(folder)
         return self.takes_file(path)
+
+    def walk(self, unreadable: Callable[[OSError], None] | None = None) -> Iterator[tuple[str, list[str]]]:
+        """Every folder that is looked into, with the names of its files; hidden ones are left out.
+
+        The files are not chosen among: which kinds are wanted, and whether patterns are about them, the caller knows.
+        ``unreadable`` is told of folders that cannot be read.
+        """
+        for parent, folders, names in os.walk(self._root, onerror=unreadable):
+            folders[:] = [
+                name
+                for name in folders
+                if not name.startswith(".") and self.takes_folder(os.path.join(parent, name))
+            ]
+            yield parent, [name for name in names if not name.startswith(".")]
 
     def _leaves_out(self, path: str, slash: str) -> bool:
         if self._patterns.excludes(path[len(self._prefix) :] + slash):

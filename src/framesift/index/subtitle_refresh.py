@@ -18,9 +18,9 @@ from typing import Any, Self
 from ..data import VIDEO_SUFFIXES
 from ..errors import DecodeError
 from ..video.loader import MEMORY_BYTES, read_each
-from ..video.subtitles import SIDECAR_SUFFIXES, Track, match_sidecars, read_sidecar
+from ..video.subtitles import Track, is_sidecar_name, match_sidecars, read_sidecar
 from ..video.text_streams import read_text_streams
-from .files import vanished
+from .files import by_folder, vanished
 from .schema import VideoRecord
 from .subtitle_store import Sidecars, SubtitleState, SubtitleStore
 
@@ -125,14 +125,6 @@ class SubtitleKeeper:
                 continue
             self._put(record, state, beside=self._read_beside(record, found))
 
-    def forget(self, video_ids: Iterable[str]) -> None:
-        """Delete the subtitles of videos."""
-        self._store.forget(video_ids)
-
-    def compact(self) -> None:
-        """Tidy up the database."""
-        self._store.compact()
-
     def _read(self, records: Sequence[VideoRecord], num_streams: Mapping[str, int | None]) -> None:
         beside = _sidecars(records)
         asked = [record for record in records if num_streams.get(record.video_id) != 0]
@@ -197,12 +189,8 @@ def _beside(uri: str, name: str) -> str:
 
 def _sidecars(records: Iterable[VideoRecord]) -> dict[str, Sidecars]:
     """The subtitle files beside each video, by its path; videos are left out whose folder cannot be read."""
-    folders: dict[str, list[str]] = {}
-    for record in records:
-        folder, name = os.path.split(record.uri)
-        folders.setdefault(folder, []).append(name)
     found: dict[str, Sidecars] = {}
-    for folder, known in folders.items():
+    for folder, known in by_folder(record.uri for record in records).items():
         try:
             facts = _listed(folder)
         except OSError:
@@ -221,7 +209,7 @@ def _listed(folder: str) -> dict[str, tuple[int, int] | None]:
     with os.scandir(folder) as entries:
         for entry in entries:
             facts[entry.name] = None
-            if os.path.splitext(entry.name)[1].lower() in SIDECAR_SUFFIXES:
+            if is_sidecar_name(entry.name):
                 try:
                     status = entry.stat()
                 except OSError:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -23,11 +22,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import watchfiles
 
 from ..errors import IndexLockedError, InputError
-from ..video.subtitles import SIDECAR_SUFFIXES, match_sidecars
+from ..video.subtitles import is_sidecar_name, match_sidecars
 from .build import BuildConfig, BuildReport, Progress
-from .files import check_paths, is_video_name, vanished
-from .patterns import IGNORE_NAME, Patterns, Selection
+from .files import by_folder, check_paths, lies_in, vanished
+from .patterns import IGNORE_NAME, Patterns
 from .schema import VideoRecord
+from .watch_root import Facts, WatchRoot, facts_of
 
 if TYPE_CHECKING:
     from .index import Index
@@ -116,12 +116,8 @@ def watch(
     config: WatchConfig | None = None,
 ) -> Iterator[WatchEvent]:
     """What :meth:`.Index.watch` does."""
-    roots = [_Root(path, is_folder, patterns or Patterns()) for path, is_folder in check_paths(paths)]
+    roots = [WatchRoot(path, is_folder, patterns or Patterns()) for path, is_folder in check_paths(paths)]
     return _Watcher(index, roots, build or BuildConfig(), config or WatchConfig(), stop).run(progress)
-
-
-Facts = tuple[int, int]
-"""Size in bytes and modification time in ns of a file."""
 
 
 @dataclass
@@ -130,112 +126,6 @@ class _Pending:
 
     facts: Facts | None
     since: float
-
-
-class _Root:
-    """A file or folder that was given, and which files were seen in it."""
-
-    def __init__(self, path: str, is_folder: bool, patterns: Patterns) -> None:
-        self.path = path
-        self.is_folder = is_folder
-        self._prefix = os.path.join(path, "")
-        self.patterns = patterns
-        self._selection = Selection(path, patterns)
-        self.seen: dict[str, Facts] = {}
-        self._devices: dict[str, int] = {}
-        self._identity = self._identify()
-
-    def look(self) -> Literal["same", "lost", "back"]:
-        """Whether it is there as it was at the last call; a disk that was mounted over it is another folder."""
-        before, self._identity = self._identity, self._identify()
-        if self._identity == before:
-            return "same"
-        return "lost" if self._identity is None else "back"
-
-    @property
-    def is_there(self) -> bool:
-        return self._identity is not None
-
-    def _identify(self) -> tuple[int, int] | None:
-        try:
-            status = os.stat(self.path)
-            if self.is_folder:
-                os.scandir(self.path).close()
-        except OSError:
-            return None
-        return (status.st_dev, status.st_ino) if self.is_folder else (0, 0)
-
-    def holds(self, path: str) -> bool:
-        """Whether a path is the root or lies in it."""
-        return path == self.path or (self.is_folder and path.startswith(self._prefix))
-
-    def wants(self, path: str) -> bool:
-        """Whether a path is a video or a subtitle file that is to be followed."""
-        if path == self.path:
-            return True
-        if any(part.startswith(".") for part in path[len(self._prefix) :].split(os.sep)):
-            return False
-        if _is_sidecar(path):
-            return True  # patterns are about videos
-        return is_video_name(*os.path.split(path)) and self._selection.takes(path)
-
-    def scan(self) -> dict[str, Facts]:
-        """All that is to be followed, as it is now."""
-        self._selection = Selection(
-            self.path, self.patterns
-        )  # which .framesiftignore files are there may have changed
-        if not self.is_folder:
-            facts = _facts(self.path)
-            return {} if facts is None else {self.path: facts}
-        found: dict[str, Facts] = {}
-        for parent, folders, names in os.walk(self.path):
-            folders[:] = [
-                name
-                for name in folders
-                if not name.startswith(".") and self._selection.takes_folder(os.path.join(parent, name))
-            ]
-            for name in names:
-                path = os.path.join(parent, name)
-                if name.startswith(".") or not (_is_sidecar(name) or is_video_name(parent, name)):
-                    continue
-                if (_is_sidecar(name) or self._selection.takes_file(path)) and (
-                    facts := _facts(path)
-                ) is not None:
-                    found[path] = facts
-        return found
-
-    def note(self, path: str, facts: Facts | None) -> None:
-        """Remember that a path was seen, or seen no more."""
-        if facts is None:
-            self.seen.pop(path, None)
-            return
-        self.seen[path] = facts
-        folder = os.path.dirname(path)
-        if folder not in self._devices:
-            with suppress(OSError):
-                self._devices[folder] = os.stat(folder).st_dev
-
-    def knows_folder(self, path: str) -> bool:
-        """Whether files were seen in a folder."""
-        return path in self._devices
-
-    def was_deleted(self, path: str) -> bool:
-        """Whether a path that was seen is gone, and did not go with a disk that was mounted below this root."""
-        if path not in self.seen or not vanished(path):
-            return False
-        folder = os.path.dirname(path)
-        device = self._devices.get(folder)
-        while vanished(folder):
-            folder = os.path.dirname(folder)
-        try:
-            return os.stat(folder).st_dev == device
-        except OSError:
-            return False
-
-    def forget(self) -> None:
-        """Begin anew: what is not there at the next scan was not deleted."""
-        self.seen.clear()
-        self._devices.clear()
 
 
 @dataclass
@@ -248,11 +138,16 @@ class _Work:
 
 class _Watcher:
     def __init__(
-        self, index: Index, roots: Sequence[_Root], build: BuildConfig, config: WatchConfig, stop: Stop | None
+        self,
+        index: Index,
+        roots: Sequence[WatchRoot],
+        build: BuildConfig,
+        config: WatchConfig,
+        stop: Stop | None,
     ) -> None:
         self._index, self._roots = index, roots
         self._build, self._config, self._stop = build, config, stop
-        self._own = os.path.join(str(index.path), "")
+        self._own = str(index.path)
         self._pending: dict[str, _Pending] = {}
         self._records: dict[str, VideoRecord] = {}
         self._polling = config.polling
@@ -304,7 +199,7 @@ class _Watcher:
                 elif not root.is_folder:
                     self._touch(root.path, root)
             for path in changes:
-                if not path.startswith(self._own):
+                if not lies_in(path, self._own):
                     for root in self._roots:
                         if root.is_there and root.is_folder and root.holds(path):
                             self._touch(path, root)
@@ -345,7 +240,7 @@ class _Watcher:
         detail = f"{self._reason}; every {self._config.poll_s:g} s"
         return WatchEvent(kind="polling", path=str(self._index.path), detail=detail)
 
-    def _lose(self, root: _Root) -> Iterator[WatchEvent]:
+    def _lose(self, root: WatchRoot) -> Iterator[WatchEvent]:
         """A folder is gone, or another one is in its place: nothing in it was deleted."""
         had_some = bool(root.seen)
         root.forget()
@@ -354,17 +249,16 @@ class _Watcher:
         if had_some or not root.is_there:
             yield WatchEvent(kind="lost", path=root.path, detail="the index keeps its videos")
 
-    def _touch(self, path: str, root: _Root) -> None:
+    def _touch(self, path: str, root: WatchRoot) -> None:
         """Something happened to a path; what, the file itself tells."""
-        facts = _facts(path)
+        facts = facts_of(path)
         if path in root.seen or path in self._pending or (facts is not None and root.wants(path)):
             if path not in self._pending and root.seen.get(path) != facts:
                 self._pending[path] = _Pending(facts, time.monotonic())
         elif os.path.basename(path) == IGNORE_NAME or (os.path.isdir(path) and not root.knows_folder(path)):
             self._scan_soon()  # a folder that was moved here came with all that is in it
         elif facts is None:
-            below = os.path.join(path, "")
-            for lost in [seen for seen in root.seen if seen.startswith(below)]:
+            for lost in [seen for seen in root.seen if lies_in(seen, path)]:
                 self._touch(lost, root)
 
     def _scan_soon(self) -> None:
@@ -386,7 +280,7 @@ class _Watcher:
         now = time.monotonic()
         ready: dict[str, Facts | None] = {}
         for path, pending in self._pending.items():
-            if (facts := _facts(path)) != pending.facts:
+            if (facts := facts_of(path)) != pending.facts:
                 pending.facts, pending.since = facts, now
             elif now - pending.since >= self._config.settle_s:
                 ready[path] = facts
@@ -400,7 +294,7 @@ class _Watcher:
             yield from self._wait(error)
             return
         except InputError:
-            if any(_facts(path) is None for path in work.videos):
+            if any(facts_of(path) is None for path in work.videos):
                 return  # one of them has gone this moment; it is pending still
             raise
         self._waiting = False
@@ -417,14 +311,12 @@ class _Watcher:
     def _plan(self, ready: dict[str, Facts | None]) -> _Work:
         """Which videos to read for what has changed: a subtitle file concerns those beside it."""
         work = _Work()
-        videos = {path: None for path, facts in ready.items() if facts is not None and not _is_sidecar(path)}
-        beside: dict[str, list[str]] = {}
-        for path in filter(_is_sidecar, ready):
-            beside.setdefault(os.path.dirname(path), []).append(os.path.basename(path))
+        videos = {
+            path: None for path, facts in ready.items() if facts is not None and not is_sidecar_name(path)
+        }
+        beside = by_folder(filter(is_sidecar_name, ready))
         if beside:
-            names: dict[str, list[str]] = {}
-            for uri in self._records:
-                names.setdefault(os.path.dirname(uri), []).append(os.path.basename(uri))
+            names = by_folder(self._records)
             for folder, sidecars in beside.items():
                 for name in match_sidecars(sidecars, names.get(folder, [])):
                     if not vanished(os.path.join(folder, name)):
@@ -481,16 +373,3 @@ def _tell(
             yield WatchEvent(kind="moved", path=path, detail=f"from {places[new.video_id]}")
         else:
             yield WatchEvent(kind="added", path=path)
-
-
-def _is_sidecar(path: str) -> bool:
-    return os.path.splitext(path)[1].lower() in SIDECAR_SUFFIXES
-
-
-def _facts(path: str) -> Facts | None:
-    """None for what is not there, cannot be looked at, or is a folder."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return None if os.path.isdir(path) else (status.st_size, status.st_mtime_ns)

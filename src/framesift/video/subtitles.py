@@ -23,6 +23,7 @@ __all__ = [
     "SIDECAR_SUFFIXES",
     "Cue",
     "Track",
+    "is_sidecar_name",
     "match_sidecars",
     "parse_subtitles",
     "plain_text",
@@ -86,6 +87,11 @@ class Track:
     problem: str | None = None
 
 
+def is_sidecar_name(name: str) -> bool:
+    """Whether a file, by its name or path, may hold subtitles."""
+    return os.path.splitext(name)[1].lower() in SIDECAR_SUFFIXES
+
+
 def match_sidecars(names: Iterable[str], videos: Iterable[str]) -> dict[str, list[tuple[str, str | None]]]:
     """Which names of a folder are subtitles of which of its videos, each with its language, sorted.
 
@@ -102,9 +108,9 @@ def match_sidecars(names: Iterable[str], videos: Iterable[str]) -> dict[str, lis
             owners.setdefault(stem, []).append(video)
     found: dict[str, list[tuple[str, str | None]]] = {}
     for name in sorted(names):
-        stem, suffix = os.path.splitext(name)
-        if suffix.lower() not in SIDECAR_SUFFIXES:
+        if not is_sidecar_name(name):
             continue
+        stem, _ = os.path.splitext(name)
         language: str | None = None
         for _ in range(MAX_NAME_PARTS):
             if stem in owners:

@@ -1,0 +1,96 @@
+"""What an index holds, in numbers."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .cutting import MomentMode
+from .journal import ASIDE
+from .schema import IndexMeta
+from .store import Store
+from .subtitles import Subtitles
+
+__all__ = ["IndexInfo", "info_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInfo:
+    """What an index holds.
+
+    Attributes:
+        path: its directory.
+        videos: files that are indexed.
+        failed: files that could not be read.
+        moments: what is searched.
+        duration_s: length of all indexed videos, as far as it is known.
+        size_bytes: of the directory, earlier versions included.
+        model: name, directory or hub id of the model; None if it had none.
+        fingerprint: of the features.
+        cutting: ``whole``, ``shots`` or ``auto``.
+        dim: width of the embeddings.
+        num_frames: frames that a moment keeps at most.
+        snap_s: how far a decoded keyframe may lie from the frame that was due, in seconds; 0: frames are exact.
+        subtitled: videos with subtitles.
+        cues: of all their subtitles.
+        set_aside: manifests in ``set-aside/`` that could not be read or came after one of those.
+        format_version: of the layout.
+    """
+
+    path: str
+    videos: int
+    failed: int
+    moments: int
+    duration_s: float
+    size_bytes: int
+    model: str | None
+    fingerprint: str
+    cutting: MomentMode
+    dim: int
+    num_frames: int
+    snap_s: float
+    subtitled: int
+    cues: int
+    set_aside: int
+    format_version: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
+    """Counts, sizes and the model; loads nothing heavy."""
+    path, records = store.index, store.records()
+    good = [record for record in records if record.status == "ok"]
+    subtitles = Subtitles(path).counts()
+    return IndexInfo(
+        path=str(path),
+        videos=len(good),
+        failed=len(records) - len(good),
+        moments=store.num_moments(),
+        duration_s=sum(record.duration_s or 0.0 for record in good),
+        size_bytes=_size_bytes(path),
+        model=meta.model,
+        fingerprint=meta.fingerprint,
+        cutting=meta.moments,
+        dim=meta.dim,
+        num_frames=meta.num_frames,
+        snap_s=meta.snap_s,
+        subtitled=subtitles.videos,
+        cues=subtitles.cues,
+        set_aside=len(list((path / ASIDE).glob("*"))),
+        format_version=meta.format_version,
+    )
+
+
+def _size_bytes(path: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):  # a writer's temporary file
+                total += os.lstat(os.path.join(parent, name)).st_size
+    return total
