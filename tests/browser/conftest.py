@@ -213,7 +213,7 @@ def open_page(web_chromium: Any, live: Live) -> Iterator[OpenPage]:
         context = web_chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)  # the first search loads the model
         if allow is not None:
             allowed.append(allow)
         page.on(

@@ -206,7 +206,7 @@ def test_feedback_refines(open_page: OpenPage, live: Any) -> None:
     settled(page)
     assert len(values(page)["liked"]) == 1
     liked = page.get_by_role("button", name="Like", exact=True, pressed=True)
-    assert liked.count() == 1, "what was liked is still shown as liked"
+    assert liked.count() >= 1, "what was liked is still shown as liked"
     page.go_back()
     page.wait_for_function("() => !location.search.includes('liked')")
     assert names(page) == before

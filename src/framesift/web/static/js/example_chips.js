@@ -5,7 +5,9 @@ import { writeMoment } from "./address.js";
 import { byId, element, fill } from "./dom.js";
 import { count, stretch } from "./format.js";
 
-const sameAs = (moment) => (other) => writeMoment(other) === writeMoment(moment);
+// Another search may cut a moment a little longer or shorter: what overlaps is the same thing to the reader.
+const sameAs = (moment) => (other) =>
+  other.video_id === moment.video_id && other.start_s < moment.end_s && other.end_s > moment.start_s;
 
 /** Shows them as chips that can be taken away; `change(part of the state)` searches anew. */
 export function drawChips(state, { previews, change }) {
