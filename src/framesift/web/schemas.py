@@ -12,6 +12,8 @@ __all__ = [
     "MAX_K",
     "MAX_OFFSET",
     "DescribeBody",
+    "ErrorBody",
+    "ErrorFacts",
     "ExportBody",
     "JobBody",
     "LikedMoment",
@@ -47,6 +49,19 @@ def _clean(text: str) -> str:
 Text = Annotated[str, AfterValidator(_clean)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_S, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+
+
+class ErrorFacts(BaseModel):
+    """What went wrong: a word for programs, a sentence for people."""
+
+    code: str
+    message: str
+
+
+class ErrorBody(BaseModel):
+    """The body of every error."""
+
+    error: ErrorFacts
 
 
 class _Body(BaseModel):

@@ -140,6 +140,17 @@ def test_why_and_where_a_query_fits(client: httpx.Client, video_id: str) -> None
     assert why["word_frame"] is None  # X-Pool has none
 
 
+def test_captions_are_ranked_for_a_video(client: httpx.Client, video_id: str) -> None:
+    own = standard(6).texts[0]  # of the video with the odd name
+    body = {"captions": [CAPTION, own, "a yellow cross"]}
+    got = client.post(f"/api/videos/{video_id}/describe", json=body).json()["captions"]
+    assert [one["rank"] for one in got] == [1, 2, 3]
+    assert got[0]["text"] == own
+    assert sum(got[0]["attention"]) == pytest.approx(1.0, abs=1e-3)
+    part = client.post(f"/api/videos/{video_id}/describe", json={**body, "start_s": 0.2, "end_s": 1.0})
+    assert len(part.json()["captions"]) == 3
+
+
 @pytest.mark.parametrize("format", ["csv", "json"])
 def test_results_become_a_table(client: httpx.Client, video_id: str, format: str) -> None:
     moment = {"video_id": video_id, "start_s": 0.0, "end_s": 1.5, "score": 0.5, "text": "=1+1"}

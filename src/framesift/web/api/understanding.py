@@ -7,10 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from torch import Tensor
 
+from ...search.captions import describe as rank_captions
 from ...search.query import MomentRef
 from ...search.syntax import MOST_CHARACTERS
 from ..answers import Json
-from ..schemas import MAX_S, Text
+from ..files import check_indexed
+from ..schemas import MAX_S, DescribeBody, Text
 from ..services import Services, ServicesOf
 from .videos import IndexName, VideoId
 
@@ -64,6 +66,25 @@ def _explained(
         "word_frame": _numbers(found.word_frame),
         "contrasts": None if found.contrasts is None else dict(found.contrasts),
     }
+
+
+@router.post("/api/videos/{video_id}/describe")
+async def describe(
+    services: ServicesOf, video_id: VideoId, body: DescribeBody, index: IndexName = None
+) -> Json:
+    """Rank captions or tags for a video, or for a stretch of it, best first."""
+    return Json(await services.search(_ranked, services, video_id, body, index))
+
+
+def _ranked(services: Services, video_id: str, body: DescribeBody, index: str | None) -> dict[str, Any]:
+    library, record = services.find(video_id, index)
+    if body.start_s is not None or body.end_s is not None or record.status != "ok":
+        check_indexed(record, services.settings.allow_folders)  # what is not stored is decoded
+    opened = library.searcher.index
+    ranked = rank_captions(
+        opened.model, opened, record.uri, body.captions, start_s=body.start_s, end_s=body.end_s
+    )
+    return {"video_id": video_id, "captions": [one.to_dict() for one in ranked]}
 
 
 def _numbers(values: Tensor | None) -> list[Any] | None:
