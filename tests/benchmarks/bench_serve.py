@@ -139,9 +139,7 @@ async def _together(server: Command, texts: list[str], seconds: float) -> dict[s
         "statuses": dict(statuses),
         **{kind: _percentiles(times) for kind, times in took.items() if times},
         "rss_mib": memory,
-        "rss_growth_mib": round(
-            statistics.median(memory[-third:]) - statistics.median(memory[third : 2 * third] or memory), 1
-        ),
+        "rss_growth_mib": round(last - middle, 1),
     }
 
 

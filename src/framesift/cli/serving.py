@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ..index import Index
 
-__all__ = ["EXAMPLES", "serve"]
+__all__ = ["EXAMPLES", "listen", "serve"]
 
 EXAMPLES = """Examples: `framesift serve --demo --open` shows the product on videos that it renders itself.
 `framesift serve -i films.index -i talks.index --allow-folder /mnt/videos` serves two indexes, and lets the page add
@@ -105,7 +105,7 @@ def serve(
         state=(state or state_folder()).absolute(),
         cache=cache_folder() / "serve",
     )
-    listening = _listen(host, port)
+    listening = listen(host, port)
     with listening:
         app = create_app(sources, settings=settings)
         shown = f"[{host}]" if ":" in host else host
@@ -175,7 +175,7 @@ def _folders(given: list[Path] | None, sources: dict[str, Any]) -> tuple[Path, .
     return tuple(dict.fromkeys(found))
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket, so that a port that is taken is told before models are loaded."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
