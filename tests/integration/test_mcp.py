@@ -11,8 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,19 @@ def test_search_finds_what_the_index_finds(agent: Session, library: Path) -> Non
         assert hit["focus"] == {"start_s": expected.focus_s[0], "end_s": expected.focus_s[1]}
     again = agent.data("search", query=query, k=2, offset=1)
     assert [hit["video"] for hit in again["results"]] == [hit["video"] for hit in found["results"][1:]]
+
+
+def test_queries_have_the_syntax_of_the_command_line(agent: Session, library: Path) -> None:
+    steps = agent.data("search", query="a red circle then a star", k=1)["results"][0]["steps"]
+    assert [step["start_s"] for step in steps] == sorted(step["start_s"] for step in steps)
+    assert len(steps) == 2
+    name = video_name(standard(6).videos[0])
+    (only,) = agent.data("search", query=f"a star name:{name}")["results"]
+    assert only["video"] == str(library / "videos" / name)
+    none = agent.call("search", query="a star name:nothing*")
+    assert none.structured_content["searched"] == 0
+    assert "none of its videos passes" in none.content[0].text
+    assert "never closed" in agent.error("search", query='"a star')
 
 
 def test_search_shows_the_frames_that_fit_best(agent: Session) -> None:
@@ -400,8 +413,15 @@ def test_http_is_for_local_clients_with_the_token(library: Path) -> None:
             url, content=b"[" * (5 << 20), headers={**right, "Content-Type": "application/json"}
         )
         assert big.status_code == 413
-        transport = streamable_http_client(url, http_client=httpx2.AsyncClient(headers=right, timeout=120))
-        with connected(mcp.Client(transport, read_timeout_seconds=120)) as session:
+
+        @asynccontextmanager
+        async def client() -> AsyncGenerator[Any]:
+            async with httpx2.AsyncClient(headers=right, timeout=120) as http:
+                transport = streamable_http_client(url, http_client=http)
+                async with mcp.Client(transport, read_timeout_seconds=120) as opened:
+                    yield opened
+
+        with connected(client()) as session:
             (hit,) = session.data("search", query="a star", k=1)["results"]
             assert images(session.call("fetch_frame", video=hit["video"], time_s=1))
             assert "query is empty" in session.error("search", query=" ")

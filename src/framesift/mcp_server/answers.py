@@ -13,7 +13,9 @@ from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:  # these import torch, for which a client would have to wait
     from ..index import IndexInfo, VideoRecord
+    from ..ranking import Hit as SearchHit
     from ..search.answer import Answer, Result
+    from ..search.captions import RankedCaption
 
 __all__ = [
     "Caption",
@@ -27,6 +29,7 @@ __all__ = [
     "Stretch",
     "Video",
     "Videos",
+    "caption",
     "captions_as_text",
     "clock",
     "found",
@@ -90,6 +93,9 @@ class Caption(BaseModel):
     rank: int
     caption: str
     score: float = Field(description="similarity; compares within this answer only")
+    start_s: float = Field(description="the moment that it fits best")
+    end_s: float
+    best_frame_s: float = Field(description="time of the frame that it attends to most, for fetch_frame")
 
 
 class Captions(BaseModel):
@@ -192,7 +198,6 @@ def found(index: str, answer: Answer) -> Found:
 
 def _hit(result: Result) -> Hit:
     hit = result.hit
-    peak = max(range(len(hit.attention)), key=hit.attention.__getitem__, default=None)
     subtitle = next((source.text for source in result.sources if source.text), None)
     start_s, end_s = hit.focus_s if hit.attention else (hit.start_s, hit.end_s)
     return Hit(
@@ -202,7 +207,7 @@ def _hit(result: Result) -> Hit:
         start_s=hit.start_s,
         end_s=hit.end_s,
         focus=Stretch(start_s=start_s, end_s=end_s),
-        best_frame_s=(hit.start_s + hit.end_s) / 2 if peak is None else hit.frame_times_s[peak],
+        best_frame_s=_best_frame_s(hit),
         score=hit.score,
         relevance=result.relevance,
         found_in=[source.name for source in result.sources],
@@ -212,13 +217,25 @@ def _hit(result: Result) -> Hit:
     )
 
 
+def _best_frame_s(looked: SearchHit | RankedCaption) -> float:
+    """The time that the text attends to most; the middle where there are no frames, only subtitles."""
+    if not looked.attention:
+        return (looked.start_s + looked.end_s) / 2
+    weights = looked.attention
+    return looked.frame_times_s[max(range(len(weights)), key=weights.__getitem__)]
+
+
 def found_as_text(answer: Found, query: str) -> str:
     """Search results, a line or two each."""
     if not answer.moments:
         return f"The index {answer.index!r} is empty."
     asked = readable(query)
-    if not answer.results:
-        lines = [f"Nothing was found for {asked!r} in {answer.index!r}: no more moments pass the filters."]
+    if not answer.searched:
+        lines = [
+            f"Nothing was searched in {answer.index!r}: none of its videos passes the filters of {asked!r}."
+        ]
+    elif not answer.results:
+        lines = [f"No more results for {asked!r} in {answer.index!r}."]
     elif answer.nothing_fits:
         lines = [f"Nothing in {answer.index!r} fits {asked!r}; the nearest are:"]
     else:
@@ -239,10 +256,25 @@ def found_as_text(answer: Found, query: str) -> str:
     return "\n".join([*lines, *(f"Note: {note}" for note in answer.notes)])
 
 
+def caption(ranked: RankedCaption) -> Caption:
+    """A caption as it travels."""
+    return Caption(
+        rank=ranked.rank,
+        caption=readable(ranked.text),
+        score=ranked.score,
+        start_s=ranked.start_s,
+        end_s=ranked.end_s,
+        best_frame_s=_best_frame_s(ranked),
+    )
+
+
 def captions_as_text(answer: Captions) -> str:
     """Ranked captions, a line each."""
     lines = [f"{answer.video} from {clock(answer.start_s)} to {clock(answer.end_s)}:"]
-    lines += [f"{one.rank}. {one.caption} (score {one.score:.3f})" for one in answer.captions]
+    lines += [
+        f"{one.rank}. {one.caption} (score {one.score:.3f}, best frame at {one.best_frame_s:.2f} s)"
+        for one in answer.captions
+    ]
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DecodeError, InputError, suggest
 from ..index import Index, IndexMeta, VideoRecord
+from ..search.searcher import Searcher
 from .answers import readable
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Shelf:
 
     def __init__(self, name: str, index: Index) -> None:
         self.name, self.index = name, index
+        self.searcher = Searcher(index)
         self._known: tuple[object, list[VideoRecord], dict[str, VideoRecord]] | None = None
 
     def records(self) -> list[VideoRecord]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Generic, Literal, TypeVar
 
-import torch
 from pydantic import BaseModel
 
 from ..errors import FramesiftError, InputError
 from ..ranking import RERANK_DEPTH
-from ..search.answer import Answer, Result, Source
-from ..search.query import Query, Step, TextTerm
-from ..video import Uniform, decode
+from ..search.captions import describe as captions_of
 from ..video.pictures import contact_sheet, jpeg_bytes, picture_at, pictures_at
 from . import answers
 from .answers import clock, readable
-from .library import Library, Shelf
+from .library import Library
 
 __all__ = ["Reply", "Tools"]
 
@@ -70,15 +67,17 @@ class Tools:
 
         Raises:
             InputError: the index is unknown, or the query is empty or malformed.
-            IndexStateError, ModelError: as for :meth:`.Index.search`.
+            IndexStateError, ModelError: as for :meth:`.Searcher.search`.
         """
         shelf = self._library.shelf(index)
-        found = answers.found(shelf.name, _ask(shelf, query, k=k, offset=offset, unit=unit, rerank=rerank))
+        again = RERANK_DEPTH if rerank else 0
+        answer = shelf.searcher.search(query, k=k, offset=offset, unit=unit, rerank_depth=again)
+        found = answers.found(shelf.name, answer)
         text = answers.found_as_text(found, query)
         shown: list[bytes] = []
         for hit in found.results[:pictures]:
             try:
-                path = shelf.file(shelf.record(hit.video_id or hit.video))
+                path = shelf.file(shelf.record(hit.video_id))
                 shown.append(
                     jpeg_bytes(picture_at(path, hit.best_frame_s, width_px=width_px, height_px=width_px))
                 )
@@ -109,17 +108,21 @@ class Tools:
         last_s = _end(record.duration_s, start_s, end_s)
         if any(not caption.strip() for caption in captions):
             raise InputError("a caption is empty; say in words what the video may show")
-        scores = _weigh(shelf, shelf.file(record), captions, start_s, last_s)
-        order = sorted(range(len(captions)), key=lambda row: -scores[row])[:k]
+        ranked = captions_of(
+            shelf.index.model,
+            shelf.index,
+            shelf.file(record),
+            captions,
+            start_s=start_s or None,
+            end_s=end_s if end_s == last_s else None,  # not behind the end of the video
+            k=k,
+        )
         data = answers.Captions(
             index=shelf.name,
             video=readable(record.uri),
             start_s=start_s,
             end_s=last_s,
-            captions=[
-                answers.Caption(rank=place, caption=readable(captions[row]), score=scores[row])
-                for place, row in enumerate(order, start=1)
-            ],
+            captions=[answers.caption(one) for one in ranked],
         )
         return Reply(data=data, text=answers.captions_as_text(data))
 
@@ -209,36 +212,6 @@ class Tools:
         ]
         data = answers.Indexes(indexes=facts)
         return Reply(data=data, text=answers.indexes_as_text(data))
-
-
-def _ask(
-    shelf: Shelf, query: str, *, k: int, offset: int, unit: Literal["moment", "video"], rerank: bool
-) -> Answer:
-    hits = shelf.index.search(query, k=k + offset, unit=unit, rerank_depth=RERANK_DEPTH if rerank else 0)
-    moments = len(shelf.index)
-    return Answer(
-        query=Query(steps=(Step(terms=(TextTerm(text=query),)),)),
-        results=tuple(
-            Result(
-                hit=hit,
-                video_id="",
-                relevance=None,
-                sources=(Source(name="frames", rank=hit.rank, score=hit.score),),
-            )
-            for hit in hits[offset:]
-        ),
-        nothing_fits=False,
-        moments=moments,
-        searched=moments,
-        reranked=rerank and shelf.index.model.reranker is not None,
-    )
-
-
-def _weigh(shelf: Shelf, path: Path, captions: Sequence[str], start_s: float, end_s: float) -> list[float]:
-    model = shelf.index.model
-    frames = decode(path, Uniform(num_frames=model.num_frames), start_s=start_s, end_s=end_s)
-    with torch.inference_mode():
-        return model.similarity(model.encode_text(captions), model.encode_video([frames]))[:, 0].tolist()
 
 
 def _fits(path: str, pattern: str) -> bool:
