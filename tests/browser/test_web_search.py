@@ -77,7 +77,7 @@ def test_the_address_holds_the_search_and_back_and_forward_work(open_page: OpenP
     settled(page)
     assert names(page) == second
     page.goto(live.address)
-    assert page.locator("#start a", has_text=live.captions[5]).is_visible(), "recent queries"
+    page.locator("#start a", has_text=live.captions[5]).wait_for()  # among the recent queries
 
 
 def test_a_moment_plays_from_where_it_begins(open_page: OpenPage, live: Any) -> None:
@@ -129,8 +129,7 @@ def test_filters_edit_the_query_and_the_query_fills_the_filters(open_page: OpenP
     assert set(names(page)) <= in_work
     page.fill("#filter-longer", "9000")
     page.locator("#filter-longer").press("Tab")
-    page.wait_for_selector("#notes .warning")
-    assert "No video is left" in page.inner_text("#notes")
+    page.locator("#notes .warning", has_text="No video is left").wait_for()
     page.click("#clear-filters")
     page.wait_for_selector(".result")
     assert page.input_value("#query") == live.captions[0]

@@ -236,7 +236,8 @@ function scrub(by) {
 function listenToForm() {
   byId("search").addEventListener("submit", (event) => {
     event.preventDefault();
-    answers.clear(); // a search that is asked for again is made again: videos may have come meanwhile
+    // A search that is asked for again is made again: videos may have come meanwhile.
+    answers.delete(writeAddress({ ...state, q: byId("query").value.trim(), shown: 0 }));
     go({});
   });
   for (const name of ["unit", "sources"]) byId(name).addEventListener("change", () => go({ [name]: byId(name).value }));
