@@ -284,6 +284,7 @@ class _Watcher:
                 pending.facts, pending.since = facts, now
             elif now - pending.since >= self._config.settle_s:
                 ready[path] = facts
+        self._hold_back_moved(ready)
         if not ready or now < self._retry_at:
             return
         work = self._plan(ready)
@@ -307,6 +308,22 @@ class _Watcher:
         yield from _tell(work.videos, before, self._records, report)
         for path in gone:
             yield WatchEvent(kind="forgotten", path=path)
+
+    def _hold_back_moved(self, ready: dict[str, Facts | None]) -> None:
+        """Keep the row of a video that has gone until what has come in the meantime, and may be it, is read.
+
+        A file that came into a new folder is often seen later than it was missed, and a row that is forgotten
+        takes the tags with it.
+        """
+        arriving = {
+            pending.facts[0]
+            for path, pending in self._pending.items()
+            if pending.facts is not None and path not in ready
+        }
+        for path in [path for path, facts in ready.items() if facts is None]:
+            record = self._records.get(path)
+            if record is not None and record.size_bytes in arriving:
+                del ready[path]
 
     def _plan(self, ready: dict[str, Facts | None]) -> _Work:
         """Which videos to read for what has changed: a subtitle file concerns those beside it."""
