@@ -35,7 +35,8 @@ from framesift.video.decode import decode
 from framesift.video.sampling import Uniform
 
 MANY = ["red", "green", "blue", "white"]
-QUICK = BuildConfig(workers=1, timeout_s=60)
+QUICK = BuildConfig(workers=0)  # starting a process takes longer than decoding these clips
+PROTECTED = BuildConfig(workers=1, timeout_s=60)
 
 BUILD = """
 import sys, time
@@ -88,7 +89,7 @@ def _check_whole(index: Index, videos: int) -> None:
 
 def test_videos_are_found_by_what_they_show(index: Index, clips: Path) -> None:
     seen: list[Progress] = []
-    report = index.add(clips, progress=seen.append, config=QUICK)
+    report = index.add(clips, progress=seen.append, config=PROTECTED)
     assert (report.added, report.skipped, report.failed, report.moments) == (7, 0, [], 7)
     assert json.loads(json.dumps(report.to_dict()))["added"] == 7
     assert [p.done for p in seen] == list(range(8))
@@ -211,7 +212,7 @@ def test_bad_files_are_reported_once_and_retried_when_asked(
 ) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(b"<html>404</html>")
-    report = index.add([clips, bad], config=QUICK)
+    report = index.add([clips, bad], config=PROTECTED)
     assert report.added == 7
     (error,) = report.failed
     assert isinstance(error, DecodeError)
@@ -439,7 +440,7 @@ def test_names_are_data(index: Index, tmp_path: Path) -> None:
     ]
     for name, colour in zip(names, COLOURS, strict=True):
         write_clip(folder / os.fsdecode(name), [colour])
-    report = index.add(folder, config=QUICK)
+    report = index.add(folder, config=PROTECTED)
     assert (report.added, report.failed) == (6, [])
     for name, colour in zip(names, COLOURS, strict=True):
         assert _names(index, colour)[0] == os.fsdecode(name)

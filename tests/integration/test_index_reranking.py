@@ -88,7 +88,7 @@ def model_of(encoder: Path, reranker: Reranker) -> RetrievalModel:
 
 def fill(path: Path, clips: Path, model: RetrievalModel) -> Index:
     index = Index.create(path, model=model, moments="whole")
-    assert not index.add(clips, config=BuildConfig(workers=1)).failed
+    assert not index.add(clips, config=BuildConfig(workers=0)).failed
     return index
 
 
@@ -213,7 +213,7 @@ def test_moments_of_a_long_video_are_decoded_at_their_own_times(tmp_path: Path, 
     colours = np.repeat(random.integers(0, 256, (4, 1, 1, 3), np.uint8), 50, axis=0)
     clip = make_clip(tmp_path / "long.mp4", list(np.broadcast_to(colours, (200, 48, 64, 3)).copy()))
     with Index.create(tmp_path / "index", model=model, moments="shots") as index:
-        index.add(clip, config=BuildConfig(workers=1))
+        index.add(clip, config=BuildConfig(workers=0))
         assert len(index) > 1
         hits = index.search(QUERY, unit="moment")
         assert hits

@@ -78,7 +78,7 @@ def test_what_is_evaluated_is_what_is_searched(name: str, clips: list[Path], tmp
     frames = [decode(path, Uniform(num_frames=FRAMES)) for path in clips]
     expected = model.similarity(model.encode_text(QUERIES), model.encode_video(frames))
     with Index.create(tmp_path / "index", model=model, moments="whole") as index:
-        report = index.add(clips, config=BuildConfig(workers=1))
+        report = index.add(clips, config=BuildConfig(workers=0))
         assert (report.added, report.failed) == (len(clips), [])
         assert index.verify().problems == []
         for row, query in enumerate(QUERIES):

@@ -15,8 +15,9 @@ import pytest
 
 from colour_model import ColourModel, write_clip
 from framesift.errors import IndexRecoveredWarning
-from framesift.index import BuildConfig, Index
+from framesift.index import BuildConfig, Index, subtitle_refresh
 from framesift.index.subtitles import SUBTITLES_NAME
+from framesift.video.loader import read_each
 from subtitle_clips import srt, write_subtitled
 
 HERE = BuildConfig(workers=0)  # no processes, for speed
@@ -58,6 +59,22 @@ def test_build_finds_files_and_streams(index: Index, library: Path) -> None:
     assert index.verify().ok
     again = index.add(library, config=HERE)
     assert (again.skipped, again.subtitles.read, again.subtitles.lost) == (3, [], [])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_only_videos_that_have_streams_are_opened_to_read_them(
+    index: Index, library: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    asked: list[str] = []
+
+    def recorded(paths: list[str], *rest: object, **options: object) -> object:
+        asked.extend(Path(path).name for path in paths)
+        return read_each(paths, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(subtitle_refresh, "read_each", recorded)
+    index.add(library, config=BuildConfig(workers=workers))
+    assert asked == ["talk.mp4"]
+    assert (_found(index, "inside"), _found(index, "red")) == (["talk.mp4"], ["red.mp4"])
 
 
 def test_subtitle_file_that_comes_changes_and_goes_beside_a_known_video(index: Index, library: Path) -> None:

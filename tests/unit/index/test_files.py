@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from framesift.errors import InputError
-from framesift.index.files import File, content_hash, list_files, plan, vanished
+from framesift.index.files import (
+    File,
+    by_folder,
+    content_hash,
+    lies_in,
+    list_files,
+    listed,
+    plan,
+    vanished,
+)
 from framesift.index.schema import VideoRecord
 
 
@@ -161,3 +170,28 @@ def test_only_what_is_gone_for_certain_has_vanished(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "lstat", refuse)
     assert not vanished(str(here))
+
+
+@pytest.mark.parametrize(
+    ("path", "place", "expected"),
+    [
+        ("/a/b.mp4", "/a", True),
+        ("/a/b/c.mp4", "/a", True),
+        ("/a", "/a", True),
+        ("/ab.mp4", "/a", False),
+        ("/a", "/a/b", False),
+        ("/a.mp4", "/", True),
+    ],
+)
+def test_what_lies_in_a_folder_is_told_by_whole_names(path: str, place: str, expected: bool) -> None:
+    assert lies_in(path, place) is expected
+
+
+def test_one_path_is_no_list_of_letters() -> None:
+    assert listed("ab") == ["ab"]
+    assert listed(Path("ab")) == [Path("ab")]
+    assert listed(iter(["a", Path("b")])) == ["a", Path("b")]
+
+
+def test_names_by_their_folder() -> None:
+    assert by_folder(["/a/x", "/a/b/y", "/a/z"]) == {"/a": ["x", "z"], "/a/b": ["y"]}
