@@ -410,7 +410,7 @@ def test_threads_search_while_another_adds(index: Index, clips: Path) -> None:
     for thread in threads:
         thread.start()
     try:
-        index.add(clips, config=BuildConfig(workers=1, batch_frames=4, commit_videos=1))
+        index.add(clips, config=BuildConfig(workers=0, batch_frames=4, commit_videos=1))
     finally:
         done.set()
         for thread in threads:
@@ -510,7 +510,7 @@ def test_a_batch_that_cannot_be_written_ends_the_build(
 
     monkeypatch.setattr(Store, "commit", full)
     with pytest.raises(IndexStateError, match="No space left"):
-        index.add(clips, config=BuildConfig(workers=1, commit_videos=1))
+        index.add(clips, config=BuildConfig(workers=0, commit_videos=1))
     monkeypatch.undo()
     assert index.add(clips, config=QUICK).added == 7
     _check_whole(index, 7)

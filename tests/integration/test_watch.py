@@ -232,7 +232,17 @@ def test_command_ends_cleanly_and_an_interrupted_build_says_what_is_done(
 ) -> None:
     with Index.create(tmp_path / "i", model="storyboard-xpool") as made:
         made.add(folder, config=BuildConfig(workers=0))
-    command = [sys.executable, "-m", "framesift", "index", str(folder), "-i", str(tmp_path / "i")]
+    command = [
+        sys.executable,
+        "-m",
+        "framesift",
+        "index",
+        str(folder),
+        "-i",
+        str(tmp_path / "i"),
+        "--workers",
+        "0",
+    ]
     shutil.copy(folder / "a.mp4", folder / "b.mp4")
     for ending in (signal.SIGINT, signal.SIGTERM):
         lines: list[str] = []
