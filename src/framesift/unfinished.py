@@ -53,4 +53,6 @@ def _move_to_a_free_name(draft: Path, target: Path) -> None:
 
 
 def _exists(target: Path) -> InputError:
-    return InputError(f"{str(target)!r} exists already; choose another name, or ask to overwrite it")
+    return InputError(
+        f"{str(target)!r} exists already; choose another name, or overwrite it (--force on the command line)"
+    )

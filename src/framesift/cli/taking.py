@@ -136,7 +136,7 @@ def sheet(
     if times is not None and (start is not None or every is not None):
         raise InputError("--times says all times; leave out START, END and --every")
     target = output or Path(f"{_stem(video)}-sheet.jpg")
-    shown_s = _times(times) if times is not None else _spread(video, start, end, every, frames)
+    shown_s = _times(video, times) if times is not None else _spread(video, start, end, every, frames)
     pictures = pictures_at(video, shown_s, width_px=width)
     picture = contact_sheet(pictures, [format_time(time_s) for time_s in shown_s], columns=columns)
     save_picture(picture, target, overwrite=force)
@@ -147,11 +147,17 @@ def sheet(
         talk(f"{len(shown_s)} frames, {picture.width}x{picture.height}")
 
 
-def _times(text: str) -> list[float]:
+def _times(video: Path, text: str) -> list[float]:
+    from ..video import probe
+
     parts = [part for part in text.split(",") if part.strip()]
     if not 1 <= len(parts) <= MOST_FRAMES:
         raise InputError(f"--times takes 1 to {MOST_FRAMES} times, got {len(parts)}")
-    return [parse_time(part) for part in parts]
+    times_s = [parse_time(part) for part in parts]
+    duration_s = probe(video).duration_s
+    if duration_s is not None and max(times_s) >= duration_s:  # its last frame would bear that time
+        raise InputError(f"--times has {format_time(max(times_s))}, but the video ends at {duration_s:.3f} s")
+    return times_s
 
 
 def _spread(video: Path, start: str | None, end: str | None, every: float | None, frames: int) -> list[float]:

@@ -91,7 +91,8 @@ def _as_decode_error(path: str) -> Generator[None]:
     except FFmpegError as error:
         raise DecodeError(path, f"not a readable video ({error.strerror or error})") from error
     except (OSError, EOFError, ValueError, RuntimeError) as error:  # ValueError: also undecodable text
-        raise DecodeError(path, f"not a readable video ({error})") from error
+        reason = getattr(error, "strerror", None) or error  # str() of an OSError repeats number and path
+        raise DecodeError(path, f"not a readable video ({reason})") from error
 
 
 def _has_header(path: str) -> bool:
