@@ -15,8 +15,8 @@ __all__ = ["EXAMPLES", "mcp"]
 
 EXAMPLES = """Examples: `framesift mcp --index ~/videos.index` is what an agent's configuration runs, such as
 {"mcpServers": {"framesift": {"command": "framesift", "args": ["mcp", "--index", "/home/me/videos.index"]}}}.
-`framesift mcp -i talks.index -i trips.index` offers two. `FRAMESIFT_TOKEN=secret framesift mcp --http --port 8765`
-serves http://127.0.0.1:8765/mcp."""
+`framesift mcp -i talks.index -i trips.index` offers two. `FRAMESIFT_TOKEN=$(openssl rand -hex 16) framesift mcp --http`
+serves http://127.0.0.1:8765/mcp to whoever knows the token."""
 
 LEAST_TOKEN = 8
 
