@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from search_quality import blocks as search_quality_blocks
 
 from framesift.cli.main import EXIT_CODES, app
 from framesift.data import BENCHMARKS
@@ -627,6 +628,9 @@ def main() -> None:
                 "decode": decode_table(),
                 "index": index_table(),
             },
+        ),
+        ROOT / "docs" / "search-quality.md": with_blocks(
+            "docs/search-quality.md", search_quality_blocks(result("moment-search"))
         ),
         ROOT / "docs" / "datasets.md": with_blocks("docs/datasets.md", {"benchmarks": benchmark_table()}),
         **{MODELS[name] / "README.md": card_page(name) for name in MODELS},
