@@ -6,6 +6,10 @@ import os
 import sys
 from pathlib import Path
 
+# Before torch is loaded, here or by a test's processes: on tensors as small as those of the tests, threads only wait
+# for one another, and spin on the cores of whatever else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from jaxtyping import install_import_hook
 
