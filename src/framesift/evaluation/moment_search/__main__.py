@@ -39,12 +39,16 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.monotonic()
     share, start = options.share, options.start
     models = {name: load(name, device="cpu").eval() for name in MODELS}
+    unfinished = options.output / f"{RESULT}.partial.json"
     result: dict[str, Any] = {"kind": "moment-search", "title": "Rich search on Storyboard", "method": METHOD}
 
     def part(name: str, measure: Callable[[], dict[str, Any]]) -> None:
         began = time.monotonic()
         result[name] = measure()
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        write_result(
+            unfinished, result, seconds=time.monotonic() - started
+        )  # what there is when it is cut off
 
     gallery = standard(max(50, round(450 * share)), start=start)
     galleries = seen(models, gallery.videos)
@@ -67,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     result["start"] = start
     write_result(options.output / f"{RESULT}.json", result, seconds=time.monotonic() - started)
+    unfinished.unlink()
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -24,6 +24,7 @@ from .galleries import Seen, article, shown_things
 __all__ = ["measure_liking"]
 
 PAGE, MOST_SAID = 10, 3
+MOST_QUERIES = 80  # of each situation
 RANKS = range(6, 61)
 FEWEST = 6  # videos that show a thing
 COEFFICIENTS = ((0.75, 0.15), (LIKED, DISLIKED), (0.15, 0.15), (LIKED, 0.0))
@@ -46,6 +47,8 @@ def _one_answer(own: Seen, gallery: Slice) -> dict[str, Any]:
     after: dict[str, list[int]] = {}
     for query, target in enumerate(gallery.owners):
         scores = texts[query]
+        if len(before) == MOST_QUERIES:
+            break
         if int((scores > scores[target]).sum()) + 1 not in RANKS:
             continue
         page = [row for row in np.argsort(-scores)[:PAGE].tolist() if not gallery.relevance[query, row]]
@@ -83,6 +86,8 @@ def _several(own: Seen, videos: Sequence[Storyboard]) -> dict[str, Any]:
         liked, disliked = page[right[page]][:MOST_SAID].tolist(), page[~right[page]][:MOST_SAID].tolist()
         if right.sum() < FEWEST or not liked:
             continue
+        if len(values.get("no feedback", ())) == MOST_QUERIES:
+            break
         kept = np.setdiff1d(np.arange(len(scores)), [*liked, *disliked])
         ways = {"no feedback": scores, **_ways(own, text, scores, liked, disliked)}
         for label, changed in ways.items():
@@ -107,7 +112,9 @@ def _ways(
     ways: dict[str, Scores] = {}
     for weights in COEFFICIENTS:
         moved = move(query, own.video[list(liked)], own.video[list(disliked)], weights=weights)
-        ways[f"query moved by {weights[0]:g} and {weights[1]:g}"] = own.similarity(moved)[0].double().numpy()
+        ways[f"query moved by {weights[0]:g} and {weights[1]:g}"] = score_term(
+            own.model, moved, "text", own.video
+        )
     added = standardised(scores, scores) + LIKED * np.mean([_like(own, row) for row in liked], axis=0)
     ways["similarity to what was liked added"] = added
     if disliked:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...metrics import ranks
 from ...ranking import MemoryGallery
 from ...search.sequence import WINDOW_FRAMES, follow, windows
-from ...search.terms import background, combine, score_term
+from ...search.terms import background, combine
 from ...storyboard import PairedSlice, order_pairs
 from ..significance import bootstrap_interval, paired_differences
 from .galleries import Models, Seen, seen
@@ -72,13 +72,12 @@ def _chained(
     times = [((np.arange(n) + 0.5) / n * length).tolist() for n, length in zip(counts, seconds, strict=True)]
     inside = windows(video, times, seconds, steps=2, num_frames=size)
     result = torch.full((len(steps), len(video)), -torch.inf)
-    for row, parts in enumerate(steps):
-        scores: list[np.ndarray] = []
-        for text in parts:
-            features = model.encode_text([text])
-            of_windows = score_term(model, features, "text", inside.features)
-            of_sample = score_term(model, features, "text", sample)
-            scores.append(combine([1.0], [of_windows], [of_sample]))
+    # all sentences at once, which is what score_term gives one by one
+    texts = [text for parts in steps for text in parts]
+    of_windows = Seen(model=model, video=inside.features).similarity(texts).double().numpy()
+    of_sample = Seen(model=model, video=sample).similarity(texts).double().numpy()
+    for row in range(len(steps)):
+        scores = [combine([1.0], of_windows[[place]], of_sample[[place]]) for place in (2 * row, 2 * row + 1)]
         for chain in follow(inside.owner, inside.start_s, inside.end_s, np.stack(scores), [None, None]):
             result[row, inside.owner[chain.rows[0]]] = chain.score
     return result
