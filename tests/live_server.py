@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import uvicorn
 from fastapi import FastAPI
 
-from framesift.web.serving import Server
+from framesift.web.serving import Server, configured
 
 __all__ = ["Command", "serving"]
 
@@ -28,10 +27,8 @@ REQUEST_S = 60.0
 @contextmanager
 def serving(app: FastAPI, **headers: str) -> Iterator[httpx.Client]:
     """A client of ``app``, which is served until the block ends; ``headers`` go with every request."""
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="error", access_log=False, timeout_graceful_shutdown=2
-    )
-    server = Server(config)
+    options = {"host": "127.0.0.1", "port": 0, "log_level": "error", "timeout_graceful_shutdown": 2}
+    server = Server(configured(app, **options))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

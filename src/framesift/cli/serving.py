@@ -200,19 +200,8 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _run(app: FastAPI, listening: socket.socket, url: str, *, open_browser: bool) -> None:
-    import uvicorn
+    from ..web.serving import Server, configured
 
-    from ..web.serving import Server
-
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,  # it would hold what people search for
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        timeout_keep_alive=30,
-        h11_max_incomplete_event_size=32 * 1024,
-    )
     talk(f"framesift is at {url} (Ctrl-C ends it)")
     if open_browser:
         import webbrowser
@@ -221,7 +210,7 @@ def _run(app: FastAPI, listening: socket.socket, url: str, *, open_browser: bool
     # uvicorn raises a signal again once it has ended; being asked to end is no failure
     signal.signal(signal.SIGTERM, _end)
     with suppress(KeyboardInterrupt):
-        Server(config).run(sockets=[listening])
+        Server(configured(app)).run(sockets=[listening])
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -6,38 +6,18 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 
 from ..index import Index
 from .api import benchmark, jobs, media, searching, sessions, taking, understanding, uploads, videos
+from .bodies import ERRORS
 from .errors import handle_errors
 from .guard import Guard
-from .schemas import ErrorBody
 from .services import Services
 from .settings import Settings
 
 __all__ = ["create_app"]
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": what, "model": ErrorBody}
-    for status, what in {
-        400: "The request asks for what makes no sense.",
-        401: "The token is missing or wrong.",
-        403: "Not allowed: another site, a folder that is not allowed, a server that is read-only.",
-        404: "Not known.",
-        409: "Not possible as things are: the file has changed, the model cannot be had, the job is over.",
-        410: "The file is gone.",
-        413: "Too large.",
-        415: "Not a form.",
-        422: "Not valid, or a file that cannot be decoded.",
-        423: "Another process is writing to the index.",
-        501: "An optional package is not installed.",
-        503: "Too much to do; the header Retry-After says when to try again.",
-    }.items()
-}
-"""What any route may answer instead of what it says, for the OpenAPI document."""
 
 
 def create_app(libraries: Mapping[str, str | Path | Index], *, settings: Settings | None = None) -> FastAPI:

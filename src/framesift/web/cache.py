@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["FileCache", "cache_key"]
 
+STALE_S = 3600.0  # an unfinished file that was not written to for so long is of a server that was killed
 KEEP_SHARE = 0.9  # of the limit is left after tidying up, so that it does not happen at every file
 
 
@@ -85,6 +87,9 @@ class FileCache:
             for entry in os.scandir(self._folder):
                 with suppress(FileNotFoundError):
                     facts = entry.stat(follow_symlinks=False)
+                    if entry.name.startswith(".") and time.time() - facts.st_mtime > STALE_S:
+                        os.unlink(entry.path)
+                        continue
                     files.append((facts.st_mtime, facts.st_size, entry.path))
             total = sum(size for _, size, _ in files)
             if total > self._max_bytes:

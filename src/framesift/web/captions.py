@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ __all__ = ["KnownCaption", "captions_beside"]
 
 OWN_NAMES = ("captions.jsonl", "captions.csv", "captions.tsv")
 STORYBOARD_NAME = "captions.json"
-MOST_BYTES = 64 * 2**20
+MOST_BYTES = 64 * 2**20  # of all files together
 MOST_FOLDERS = 100
 
 
@@ -37,12 +38,15 @@ class KnownCaption:
 def captions_beside(catalogue: Catalogue) -> list[KnownCaption]:
     """The captions of indexed videos, from the folders that hold them; files that cannot be read are passed over."""
     found: list[KnownCaption] = []
+    budget = MOST_BYTES
     for folder in catalogue.folders[:MOST_FOLDERS]:
         for name in (*OWN_NAMES, STORYBOARD_NAME):
             path = Path(folder) / name
             try:
-                if path.stat().st_size > MOST_BYTES:
-                    continue
+                facts = path.lstat()
+                if not stat.S_ISREG(facts.st_mode) or facts.st_size > budget:
+                    continue  # a link may lead out of the folder, and a pipe would be waited for
+                budget -= facts.st_size
                 read = _storyboard(path) if name == STORYBOARD_NAME else _own(path)
                 found += _known(read, catalogue)
                 break

@@ -5,6 +5,7 @@ The body is always ``{"error": {"code": ..., "message": ...}}``; the message is 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -54,7 +55,13 @@ STATUSES: dict[type[FramesiftError], tuple[int, str]] = {
 """Status and code of the library's errors. An index or model that cannot be used is a conflict with the state of
 things (409), not a fault of the server: the same request succeeds once a person has repaired them."""
 
-HTTP_CODES = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+HTTP_CODES = {
+    400: "bad_request",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+}
 
 
 class ApiError(Exception):
@@ -95,6 +102,12 @@ def handle_errors(app: FastAPI) -> None:
     @app.exception_handler(FramesiftError)
     async def _library(_: Request, error: FramesiftError) -> Json:
         return refusal(*status_of(error), str(error))
+
+    @app.exception_handler(OSError)
+    async def _system(_: Request, error: OSError) -> Json:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return refusal(507, "disk_full", "the server's disk is full")
+        raise error
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, error: RequestValidationError) -> Json:

@@ -9,26 +9,57 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from ..index.schema import VideoRecord
 from .errors import ApiError
 
-__all__ = ["allowed_folder", "check_indexed", "inside", "open_indexed"]
+__all__ = ["Allowed", "allowed_folder", "check_indexed", "open_indexed"]
 
 
-def inside(path: str, folders: Sequence[str | Path]) -> bool:
-    """Whether a real path is one of the folders or below one; links in the folders' own names are resolved."""
-    return any(_contains(os.path.realpath(folder), path) for folder in folders)
+class Allowed:
+    """The folders that a server may read, and where they were when it started: links in their own names are followed
+    once, so that one which is swapped for a link later leads nowhere else.
+
+    Args:
+        folders: absolute ones.
+    """
+
+    def __init__(self, folders: Iterable[str | Path]) -> None:
+        named = [str(folder) for folder in folders]
+        self._named = frozenset(named)
+        self._roots = {os.path.realpath(folder): folder for folder in reversed(named)}
+
+    def holds(self, real: str) -> bool:
+        """Whether a path without links is one of the folders or lies below one."""
+        return _lies_in(real, self._roots)
+
+    def names(self, path: str) -> bool:
+        """Whether a path is in one of the folders by its name, wherever links in it lead."""
+        return _lies_in(path, self._named)
+
+    def outermost(self) -> list[str]:
+        """The folders that lie in none of the others."""
+        return [
+            folder
+            for real, folder in sorted(self._roots.items())
+            if os.path.dirname(real) == real or not self.holds(os.path.dirname(real))
+        ]
 
 
-def _contains(folder: str, path: str) -> bool:
-    return path == folder or path.startswith(os.path.join(folder, ""))
+def _lies_in(path: str, folders: Container[str]) -> bool:
+    """As quick for thousands of folders as for one."""
+    while path not in folders:
+        above = os.path.dirname(path)
+        if above == path:
+            return False
+        path = above
+    return True
 
 
-def allowed_folder(path: str, folders: Sequence[str | Path]) -> str:
-    """A path given by a client, as a real one inside ``folders``.
+def allowed_folder(path: str, allowed: Allowed) -> str:
+    """A path given by a client, as a real one inside the folders.
 
     Raises:
         ApiError: 403, it lies elsewhere, or a link in it leads elsewhere; 400, it is no absolute path.
@@ -38,7 +69,7 @@ def allowed_folder(path: str, folders: Sequence[str | Path]) -> str:
             400, "input_error", "give the absolute path of a folder or file, such as /home/me/Videos"
         )
     real = os.path.realpath(path)
-    if not inside(real, folders):
+    if not allowed.holds(real):
         raise ApiError(
             403,
             "folder_not_allowed",
@@ -48,15 +79,14 @@ def allowed_folder(path: str, folders: Sequence[str | Path]) -> str:
     return real
 
 
-def open_indexed(record: VideoRecord, folders: Sequence[str | Path]) -> int:
+def open_indexed(record: VideoRecord, allowed: Allowed) -> int:
     """A descriptor of an indexed file, which the caller closes; what is read from it is what was indexed.
 
     Raises:
         ApiError: 410, the file is gone; 409, it has changed since; 403, it may not be read.
     """
     real = os.path.realpath(record.uri)
-    plain = os.path.join(os.path.realpath(os.path.dirname(record.uri)), os.path.basename(record.uri))
-    if real != plain and not inside(real, folders):
+    if real != record.uri and _leads_out(record.uri, real, allowed):
         raise ApiError(
             403,
             "link_not_allowed",
@@ -70,6 +100,9 @@ def open_indexed(record: VideoRecord, folders: Sequence[str | Path]) -> int:
     except OSError as error:
         raise ApiError(403, "file_unreadable", f"the file cannot be read: {error.strerror}") from None
     facts = os.fstat(file)
+    if os.readlink(f"/proc/self/fd/{file}") != real:  # a folder above it was swapped for a link meanwhile
+        os.close(file)
+        raise ApiError(409, "file_changed", "the file was moved while it was opened; try again")
     if not stat.S_ISREG(facts.st_mode) or (facts.st_size, facts.st_mtime_ns) != (
         record.size_bytes,
         record.mtime_ns,
@@ -81,11 +114,15 @@ def open_indexed(record: VideoRecord, folders: Sequence[str | Path]) -> int:
     return file
 
 
-def check_indexed(record: VideoRecord, folders: Sequence[str | Path]) -> str:
-    """The real path of an indexed file, for a decoder that opens it itself.
+def _leads_out(path: str, real: str, allowed: Allowed) -> bool:
+    """Whether a link leads out of the folders: the file itself is one, or a folder between them and it.
 
-    Raises:
-        ApiError: as for :func:`open_indexed`.
+    A file that was indexed elsewhere by the server's user may be there by way of any folders.
     """
-    os.close(open_indexed(record, folders))
-    return os.path.realpath(record.uri)
+    plain = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+    return (real != plain or allowed.names(path)) and not allowed.holds(real)
+
+
+def check_indexed(record: VideoRecord, allowed: Allowed) -> None:
+    """Raise what :func:`open_indexed` would raise."""
+    os.close(open_indexed(record, allowed))

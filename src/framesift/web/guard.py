@@ -7,13 +7,15 @@ One ASGI layer, outermost, so that no route can be added beside it. In this orde
 2. a browser says that the request comes from this server's own page (``Sec-Fetch-Site``, or else ``Origin``). Nothing
    is shared with other origins: no CORS headers, and answers bear ``Cross-Origin-Resource-Policy``.
 3. the token, where one is set, for all but the page's own files, ``/api/health`` and ``/api/session``.
-4. the body is counted as it streams in; what ``Content-Length`` claims is believed only when it is too large already.
+4. the body is counted and timed as it streams in; what ``Content-Length`` claims is believed only when it is too large
+   already.
 
 Every answer, errors included, gets the security headers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import ipaddress
@@ -199,13 +201,20 @@ def _too_large(limit: int) -> str:
 
 
 def _limited(scope: Scope, receive: Receive, settings: Settings) -> Receive:
-    """``receive`` that ends the request with status 413 once more than allowed has come in."""
+    """``receive`` that ends the request once more than allowed has come in (413), or it comes too slowly (408)."""
     limit = _body_limit(scope["path"], settings)
-    came = 0
+    started, came, coming = time.monotonic(), 0, True
 
     async def counted() -> Message:
-        nonlocal came
-        message = await receive()
+        nonlocal came, coming
+        if not coming:
+            return await receive()  # waits for the client to go away
+        patience_s = settings.body_s + came / settings.slowest_bytes_s - (time.monotonic() - started)
+        try:
+            message = await asyncio.wait_for(receive(), max(0.0, patience_s))
+        except TimeoutError:
+            raise HTTPException(408, "the body came too slowly", {"connection": "close"}) from None
+        coming = message.get("more_body", False)
         if message["type"] == "http.request":
             came += len(message.get("body", b""))
             if came > limit:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Measures"]
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 
@@ -57,7 +58,8 @@ class Measures:
     def observe(self, scope: Scope, status: int, took_s: float) -> None:
         """Count a request; under its route's pattern, so that identifiers make no series of their own."""
         route = getattr(scope.get("route"), "path", "none")
-        self._requests.labels(scope["method"], route, str(status)).inc()
+        method = scope["method"] if scope["method"] in METHODS else "other"  # a client can name any
+        self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(took_s)
 
     def text(self) -> bytes:

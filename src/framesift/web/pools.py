@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from .errors import ApiError
 
-__all__ = ["Pool"]
+__all__ = ["Places", "Pool"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,3 +65,31 @@ class Pool:
     def close(self) -> None:
         """Take nothing more; what waits is dropped, what runs is not waited for."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Places:
+    """A bounded number of requests of a kind that may be under way; only for the event loop's thread.
+
+    Args:
+        most: of them.
+        busy: what those are told who come when all are taken.
+    """
+
+    def __init__(self, most: int, busy: str) -> None:
+        self._most, self._busy = most, busy
+        self._taken = 0
+
+    def check(self) -> None:
+        """Raise ApiError, status 503, where all are taken."""
+        if self._taken >= self._most:
+            raise ApiError(503, "busy", self._busy, headers={"retry-after": str(RETRY_AFTER_S)})
+
+    @contextmanager
+    def place(self) -> Generator[None]:
+        """One of them until the block ends. Raises what :meth:`check` does."""
+        self.check()
+        self._taken += 1
+        try:
+            yield
+        finally:
+            self._taken -= 1

@@ -32,6 +32,7 @@ MAX_OFFSET = 10_000
 MAX_EXAMPLES = 32  # liked, disliked and like, each
 MAX_CAPTIONS = 2000
 MAX_EXPORTED = 10_000
+MAX_STARS = 4
 MAX_S = 1e7  # 116 days; a longer video is none
 
 
@@ -47,6 +48,16 @@ def _clean(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_clean)]
+
+
+def _quick(pattern: str) -> str:
+    """Refuse patterns that take minutes to find out about one name: the time is exponential in the stars."""
+    if pattern.count("**") > MAX_STARS or any(part.count("*") > MAX_STARS for part in pattern.split("/")):
+        raise ValueError(f"a pattern has {MAX_STARS} stars at most between slashes, and as many double ones")
+    return pattern
+
+
+Pattern = Annotated[Text, Field(min_length=1, max_length=1000), AfterValidator(_quick)]
 Seconds = Annotated[float, Field(ge=0, le=MAX_S, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
@@ -134,12 +145,8 @@ class JobBody(_Body):
     index: Annotated[Text, Field(max_length=255)] | None = None
     kind: Literal["index", "prune", "watch"] = "index"
     paths: Annotated[list[Annotated[Text, Field(min_length=1, max_length=4096)]], Field(max_length=100)] = []
-    include: Annotated[
-        list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=100)
-    ] = []
-    exclude: Annotated[
-        list[Annotated[Text, Field(min_length=1, max_length=1000)]], Field(max_length=100)
-    ] = []
+    include: Annotated[list[Pattern], Field(max_length=100)] = []
+    exclude: Annotated[list[Pattern], Field(max_length=100)] = []
     retry_failed: bool = False
 
 

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
+from ..errors import DecodeError, InputError
 from ..index import Index
 from ..index.schema import VideoRecord
+from .answers import shown_name
 from .cache import FileCache
 from .errors import ApiError
-from .files import check_indexed
+from .files import Allowed, check_indexed, open_indexed
 from .jobs import Jobs
 from .library import Libraries, Library
 from .measuring import Measures
 from .media_pool import MediaPool
-from .pools import Pool
+from .pools import Places, Pool
 from .settings import Settings
 from .uploads import Uploads
 
@@ -28,6 +31,8 @@ __all__ = ["Services", "ServicesOf", "services_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MOST_STREAMS = 64  # each looks at its job four times a second
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +43,8 @@ class Services:
         searching, reading: threads for searches, and for lists and other short reading.
         pictures, clips: processes that decode and encode; clips take minutes, so they do not share.
         stopping: set when the server is asked to end, so that streams of events end, too.
+        streams: places of streams of events.
+        allowed: the folders that may be read.
     """
 
     settings: Settings
@@ -51,6 +58,8 @@ class Services:
     jobs: Jobs
     measures: Measures
     stopping: threading.Event
+    streams: Places
+    allowed: Allowed
 
     @classmethod
     def start(cls, sources: Mapping[str, str | Path | Index], settings: Settings) -> Services:
@@ -91,6 +100,8 @@ class Services:
                 libraries, {"search": searching, "pictures": pictures, "clips": clips}, cache, jobs
             ),
             stopping=threading.Event(),
+            allowed=Allowed(settings.allow_folders),
+            streams=Places(MOST_STREAMS, "too many streams of events are open already"),
         )
 
     def close(self) -> None:
@@ -123,17 +134,38 @@ class Services:
                 return library, record
         raise ApiError(404, "unknown_video", "no index holds a video of that id")
 
-    async def readable(self, video_id: str, index: str | None) -> tuple[VideoRecord, str]:
-        """A video whose file may be decoded, and the real path of that file.
+    async def readable(self, video_id: str, index: str | None) -> VideoRecord:
+        """A video whose file may be decoded now.
 
         Raises:
             ApiError: 404, it is not known; 403, 409 or 410, the file is not to be read (:mod:`.files`).
         """
         return await self.reading.run(self._readable, video_id, index)
 
-    def _readable(self, video_id: str, index: str | None) -> tuple[VideoRecord, str]:
+    def _readable(self, video_id: str, index: str | None) -> VideoRecord:
         _, record = self.find(video_id, index)
-        return record, check_indexed(record, self.settings.allow_folders)
+        check_indexed(record, self.allowed)
+        return record
+
+    async def decoded(self, pool: MediaPool, record: VideoRecord, task: str, **arguments: Any) -> Any:
+        """The value of a task of :mod:`.media_process` on a video's file.
+
+        The process is given the file that was checked, not its name, under which another may lie by then.
+
+        Raises:
+            ApiError: as for :meth:`readable`; 503, too much is waiting already.
+            FramesiftError: what the task raised, about the file's own name.
+        """
+        file = await self.reading.run(open_indexed, record, self.allowed)
+        opened = f"/proc/{os.getpid()}/fd/{file}"
+        try:
+            return await pool.run(task, path=opened, **arguments)
+        except DecodeError as error:
+            raise DecodeError(shown_name(record.uri), error.reason) from None
+        except InputError as error:
+            raise InputError(str(error).replace(opened, shown_name(record.uri))) from None
+        finally:
+            os.close(file)
 
     async def search(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """What a function of the search engine returns, computed in one of its threads."""

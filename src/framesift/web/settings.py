@@ -37,6 +37,9 @@ class Settings:
         cache: folder of pictures, clips and uploads.
         cache_bytes: what pictures and clips may take there; the ones unused longest go first.
         body_bytes: a JSON body's limit.
+        body_s, slowest_bytes_s: how long a body may take: so many seconds, and one more for so many bytes.
+        head_s: seconds after which a connection on which nothing is asked is closed, however much of a head came.
+        connections: at a time; others are sent away with status 503. Most systems give a process 1024 open files.
         upload_bytes: an uploaded picture's or clip's limit.
         uploads_bytes: the limit of all uploads together; the oldest go first.
         upload_s: how long an upload is kept, in seconds.
@@ -56,6 +59,10 @@ class Settings:
     cache: Path = field(default_factory=lambda: cache_folder() / "serve")
     cache_bytes: int = 2 * 2**30
     body_bytes: int = 2**20
+    body_s: float = 20.0
+    slowest_bytes_s: float = 16 * 2**10
+    head_s: float = 30.0
+    connections: int = 400
     upload_bytes: int = 200 * 2**20
     uploads_bytes: int = 2**30
     upload_s: float = 3600.0

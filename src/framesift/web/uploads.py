@@ -7,13 +7,15 @@ a search.
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -23,7 +25,7 @@ from ..search.query import ClipTerm, ImageTerm, Term
 from .answers import shown_name
 from .errors import ApiError
 from .media_pool import MediaPool
-from .pools import Pool
+from .pools import Places, Pool
 from .schemas import UploadTerm
 from .settings import Settings
 
@@ -31,6 +33,7 @@ __all__ = ["Upload", "Uploads"]
 
 MOST_KEPT = 1000
 MOST_COMING = 8
+SPARE_BYTES = 2**29  # of the disk is left for others
 NAME_CHARS = 200
 
 
@@ -86,27 +89,41 @@ class Uploads:
         self._settings, self._pictures, self._reading = settings, pictures, reading
         base = settings.cache / "uploads"
         base.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _remove_orphans(base)
-        self._folder = base / f"{os.getpid()}-{secrets.token_hex(4)}"
-        self._folder.mkdir(mode=0o700)
+        with _locked(base):  # nobody takes our folder for an orphan before it is locked
+            _remove_orphans(base)
+            self._folder = base / secrets.token_hex(8)
+            self._folder.mkdir(mode=0o700)
+            self._owner = _lock(self._folder)
         self._lock = threading.Lock()
         self._kept: dict[str, Upload] = {}
-        self._coming = 0  # only touched by the event loop's thread
+        self._coming = Places(MOST_COMING, "too many files are being sent already")
+        self._coming_bytes = 0  # only touched by the event loop's thread
 
-    @asynccontextmanager
-    async def place(self) -> AsyncGenerator[None]:
-        """A place among those that send at the same time: each may fill as much of the disk as one upload may.
+    @contextmanager
+    def place(self, size_bytes: int | None) -> Generator[None]:
+        """A place among those that send at the same time, and on the disk.
+
+        Args:
+            size_bytes: of what will come; None: not known, as much as is allowed.
 
         Raises:
-            ApiError: status 503, all are taken.
+            ApiError: 503, all are taken; 507, the disk would be full.
         """
-        if self._coming >= MOST_COMING:
-            raise ApiError(503, "busy", "too many files are being sent already", headers={"retry-after": "5"})
-        self._coming += 1
-        try:
-            yield
-        finally:
-            self._coming -= 1
+        needed = 2 * (
+            self._settings.upload_bytes if size_bytes is None else size_bytes
+        )  # a temporary file first
+        with self._coming.place():
+            self._coming_bytes += needed
+            try:
+                if shutil.disk_usage(self._folder).free < self._coming_bytes + SPARE_BYTES:
+                    raise ApiError(507, "disk_full", "the server's disk is too full to take this file")
+                yield
+            finally:
+                self._coming_bytes -= needed
+
+    def draft(self, suffix: str) -> Path:
+        """A free name for a file that is not kept, in the folder that goes when the server ends, however it ends."""
+        return self._folder / f"draft-{secrets.token_hex(8)}{suffix}"
 
     async def take(self, file: BinaryIO, name: str) -> Upload:
         """Check and keep a file.
@@ -135,6 +152,7 @@ class Uploads:
         with self._lock:
             self._kept[upload_id] = upload
             self._make_room()
+        asyncio.get_running_loop().call_later(self._settings.upload_s + 1, self._tidy)
         return upload
 
     async def _inspected(self, raw: Path, name: str) -> tuple[Literal["image", "clip"], float | None]:
@@ -158,6 +176,10 @@ class Uploads:
             )
         return upload
 
+    def _tidy(self) -> None:
+        with self._lock:
+            self._make_room()
+
     def _make_room(self) -> None:
         """Drop what has expired, and the oldest while all are too many or too large."""
         now = time.time()
@@ -173,6 +195,9 @@ class Uploads:
     def close(self) -> None:
         """Remove all of them."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._owner is not None:
+            os.close(self._owner)
+            self._owner = None
 
 
 def _copy(file: BinaryIO, target: Path) -> None:
@@ -181,10 +206,34 @@ def _copy(file: BinaryIO, target: Path) -> None:
         shutil.copyfileobj(file, copy)
 
 
+def _lock(folder: Path, wait: bool = False) -> int | None:
+    """A descriptor that locks a folder for as long as it is open, also against this process; None: it is locked."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return file
+
+
+@contextmanager
+def _locked(folder: Path) -> Generator[None]:
+    file = _lock(folder, wait=True)
+    assert file is not None
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
 def _remove_orphans(base: Path) -> None:
-    """Remove what servers left that were killed."""
+    """Remove what servers left that were killed: a lock ends with its process, a number of a process comes again."""
     for folder in base.iterdir():
-        pid = folder.name.partition("-")[0]
-        if pid.isdigit() and not os.path.exists(f"/proc/{pid}"):
-            with suppress(OSError):
-                shutil.rmtree(folder)
+        with suppress(OSError):
+            file = _lock(folder)
+            if file is not None:
+                try:
+                    shutil.rmtree(folder)
+                finally:
+                    os.close(file)

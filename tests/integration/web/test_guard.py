@@ -24,7 +24,12 @@ OPEN = OPEN_PATHS | {"/video/{video_id}", "/static"}
 @pytest.fixture(scope="module")
 def app(shelf, tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     settings = shelf.settings(
-        tmp_path_factory.mktemp("guarded"), token=TOKEN, body_bytes=10_000, upload_bytes=50_000
+        tmp_path_factory.mktemp("guarded"),
+        token=TOKEN,
+        body_bytes=10_000,
+        upload_bytes=50_000,
+        head_s=1.0,
+        body_s=1.0,
     )
     return create_app({"small": shelf.index}, settings=settings)
 
@@ -230,6 +235,65 @@ def test_a_query_that_is_none_is_a_fault_of_the_client(
     assert got.status_code in (200, 400, 422)
     if got.status_code == 200:
         assert query == "(" * 3000  # a strange word is a word
+
+
+def test_a_cookie_is_for_https_only_behind_an_https_proxy(guarded: httpx.Client) -> None:
+    begun = guarded.post("/api/session", json={"token": TOKEN}, headers={"x-forwarded-proto": "https"})
+    assert "; Secure" in begun.headers["set-cookie"]
+    plain = guarded.post("/api/session", json={"token": TOKEN})
+    guarded.cookies.clear()
+    assert "Secure" not in plain.headers["set-cookie"]  # no browser would send it back
+
+
+def test_methods_that_clients_make_up_are_not_counted_one_by_one(
+    guarded: httpx.Client, bearer: dict[str, str]
+) -> None:
+    for number in range(5):
+        assert guarded.request(f"MADEUP{number}", "/api/health").status_code == 405
+    metrics = guarded.get("/metrics", headers=bearer).text
+    assert 'method="other"' in metrics
+    assert "MADEUP" not in metrics
+
+
+def closed_within(connection: socket.socket, seconds: float) -> bytes:
+    """What comes until the server closes the connection."""
+    connection.settimeout(seconds)
+    came = b""
+    while part := connection.recv(4096):
+        came += part
+    return came
+
+
+def test_a_head_that_never_ends_does_not_hold_a_connection(guarded: httpx.Client) -> None:
+    address = ("127.0.0.1", guarded.base_url.port)
+    with socket.create_connection(address) as silent, socket.create_connection(address) as slow:
+        slow.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        again = socket.create_connection(address)
+        with again:  # a second request, whose head is cut off
+            again.sendall(b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /api")
+            assert b" 200 " in closed_within(again, 30)
+        assert closed_within(slow, 30) == b""
+        assert closed_within(silent, 30) == b""
+
+
+def test_a_body_that_never_ends_is_given_up(guarded: httpx.Client, bearer: dict[str, str]) -> None:
+    with socket.create_connection(("127.0.0.1", guarded.base_url.port)) as connection:
+        head = (
+            f"POST /api/search HTTP/1.1\r\nHost: localhost\r\nAuthorization: {bearer['authorization']}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
+        )
+        connection.sendall(head.encode())
+        assert b" 408 " in closed_within(connection, 30)
+
+
+@pytest.mark.parametrize("pattern", ["*a" * 20 + "b", "**/a/" * 10 + "b"])
+def test_a_pattern_that_takes_for_ever_is_refused(
+    guarded: httpx.Client, bearer: dict[str, str], pattern: str
+) -> None:
+    for name in ("include", "exclude"):
+        got = guarded.post("/api/jobs", json={"paths": ["/x"], name: [pattern]}, headers=bearer)
+        assert got.status_code == 422
+        assert "stars" in got.json()["error"]["message"]
 
 
 def test_neither_token_nor_query_is_in_the_log(

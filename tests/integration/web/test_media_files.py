@@ -17,7 +17,10 @@ from PIL import Image
 from colour_model import ColourModel, write_clip
 from framesift.index import Index
 from framesift.index.build import BuildConfig
+from framesift.index.schema import VideoRecord
+from framesift.web import services
 from framesift.web.app import create_app
+from framesift.web.files import Allowed
 from framesift.web.settings import Settings
 from live_server import serving
 
@@ -139,6 +142,45 @@ def test_a_link_that_led_out_when_it_was_indexed_is_refused(
         assert got.status_code == 403
 
 
+def test_a_folder_swapped_for_a_link_is_refused(
+    client: httpx.Client, library: Path, open_index: Index
+) -> None:
+    inner, outer = library / "videos" / "inner", library / "outer"
+    write_clip(inner / "moved.mp4", ["blue"])
+    open_index.add(inner, config=HERE)
+    inner.rename(outer)  # the file is the same, and its size and time are
+    inner.symlink_to(outer)
+    for got in every_picture_of(client, ids(client)["moved.mp4"]):
+        assert (got.status_code, got.json()["error"]["code"]) == (403, "link_not_allowed")
+    one = {"video_id": ids(client)["moved.mp4"], "start_s": 0.0, "end_s": 0.5}
+    for format in ("edl", "fcpxml", "otio"):
+        exported = client.post("/api/export", json={"format": format, "results": [one]})
+        assert exported.status_code == 403, format
+
+
+def test_a_decoder_reads_the_file_that_was_checked(
+    client: httpx.Client, library: Path, open_index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = library / "videos" / "raced.mp4"
+    write_clip(path, ["green"])
+    write_clip(library / "secret" / "raced.mp4", ["white"])
+    open_index.add(path, config=HERE)
+    opened = services.open_indexed
+
+    def swap_afterwards(record: VideoRecord, allowed: Allowed) -> int:
+        file = opened(record, allowed)
+        path.unlink()
+        path.symlink_to(library / "secret" / "raced.mp4")
+        return file
+
+    monkeypatch.setattr(services, "open_indexed", swap_afterwards)
+    got = client.get(f"/api/videos/{ids(client)['raced.mp4']}/frame", params={"t": 0})
+    assert got.status_code == 200
+    red, green, blue = Image.open(io.BytesIO(got.content)).convert("RGB").getpixel((5, 5))
+    assert green > red + 50
+    assert green > blue + 50
+
+
 def test_a_file_that_changed_or_went_is_not_shown(client: httpx.Client, library: Path) -> None:
     known = ids(client)
     write_clip(library / "videos" / "changed.mp4", ["yellow", "white"])
@@ -238,6 +280,12 @@ def test_a_picture_is_written_anew(client: httpx.Client, library: Path) -> None:
             422,
         ),
         ("multipart/form-data; boundary=b", b"", 422),
+        ("multipart/form-data; boundary=b", b"--b\r\nX: " + b"x" * 300_000, 400),
+        (
+            "multipart/form-data; boundary=b; charset=punycode",  # its decoder takes for ever
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nx\r\n--b--\r\n',
+            415,
+        ),
         (
             "multipart/form-data; boundary=b",
             b"".join(

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from ...ranking import RERANK_DEPTH, Hit
 from ..answers import Json, shown_name
+from ..bodies import CaptionResult, Captions, Place, answers
 from ..captions import KnownCaption
 from ..errors import ApiError
 from ..library import Library
@@ -23,7 +24,7 @@ TOP = 5
 MOST_RANKED = 1000  # a true video behind this place is said to be behind it
 
 
-@router.get("/api/benchmark")
+@router.get("/api/benchmark", responses=answers(Captions))
 async def captions(
     services: ServicesOf,
     index: IndexName = None,
@@ -57,7 +58,7 @@ def _told(caption: KnownCaption, library: Library) -> dict[str, Any]:
     }
 
 
-@router.get("/api/benchmark/{n}")
+@router.get("/api/benchmark/{n}", responses=answers(CaptionResult))
 async def caption(
     services: ServicesOf,
     n: Annotated[int, Path(ge=0, le=10**9)],
@@ -88,7 +89,11 @@ def _ranked(services: Services, n: int, index: str | None, rerank: bool) -> dict
         "n": n,
         **_told(truth, library),
         "can_rerank": searched.model.reranker is not None,
-        "truth": {**_told(truth, library), **(_seen(own) if own else {"rank": None, "behind": MOST_RANKED})},
+        "truth": {
+            **_told(truth, library),
+            **(_seen(own) if own else dict.fromkeys(Place.model_fields)),
+            "behind": None if own else MOST_RANKED,
+        },
         "top": [
             {
                 **_seen(hit),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator
-from pathlib import Path
+from contextlib import suppress
 from typing import Annotated, Any
 
 import orjson
@@ -17,8 +17,9 @@ from ...errors import IndexStateError, InputError
 from ...index.files import VIDEO_SUFFIXES
 from ...index.schema import IndexMeta, from_column, to_column
 from ..answers import Json, shown, shown_name
+from ..bodies import Folders, JobFacts, JobList, answers
 from ..errors import ApiError
-from ..files import allowed_folder, inside
+from ..files import allowed_folder
 from ..job_store import Job
 from ..schemas import JobBody, Text
 from ..services import Services, ServicesOf
@@ -35,14 +36,14 @@ COUNTED_FILES = 5000  # in a folder; more are not counted
 JobId = Annotated[Text, InPath(max_length=64)]
 
 
-@router.get("/api/jobs")
+@router.get("/api/jobs", responses=answers(JobList))
 async def jobs(services: ServicesOf) -> Json:
     """All jobs, the newest first."""
     found = await services.reading.run(services.jobs.jobs)
     return Json({"jobs": [_told(job) for job in found]})
 
 
-@router.post("/api/jobs", status_code=202)
+@router.post("/api/jobs", status_code=202, responses=answers(JobFacts, 202))
 async def add(services: ServicesOf, body: JobBody) -> Json:
     """Queue a job: index files and folders, or forget files that are gone."""
     return Json(_told(await services.reading.run(_added, services, body)), status=202)
@@ -59,7 +60,7 @@ def _added(services: Services, body: JobBody) -> Job:
         raise InputError("say what to index: paths is empty")
     paths: list[str] = []
     for given in map(from_column, body.paths):
-        real = allowed_folder(given, services.settings.allow_folders)
+        real = allowed_folder(given, services.allowed)
         if not os.path.exists(real):
             raise InputError(f"there is no file or folder {given!r}")
         paths.append(os.path.abspath(given))
@@ -72,13 +73,13 @@ def _added(services: Services, body: JobBody) -> Job:
     )
 
 
-@router.get("/api/jobs/{job_id}")
+@router.get("/api/jobs/{job_id}", responses=answers(JobFacts))
 async def job(services: ServicesOf, job_id: JobId) -> Json:
     """One job as it is now."""
     return Json(_told(await services.reading.run(services.jobs.get, job_id)))
 
 
-@router.delete("/api/jobs/{job_id}", status_code=202)
+@router.delete("/api/jobs/{job_id}", status_code=202, responses=answers(JobFacts, 202))
 async def cancel(services: ServicesOf, job_id: JobId) -> Json:
     """Cancel a job that waits or runs; what was indexed stays."""
     services.check_writable()
@@ -92,6 +93,7 @@ async def cancel(services: ServicesOf, job_id: JobId) -> Json:
 )
 async def events(services: ServicesOf, job_id: JobId) -> StreamingResponse:
     """The job again and again as server-sent events, from now until it is finished."""
+    services.streams.check()
     first = await services.reading.run(services.jobs.get, job_id)
     return StreamingResponse(
         _events(services, first),
@@ -103,18 +105,22 @@ async def events(services: ServicesOf, job_id: JobId) -> StreamingResponse:
 async def _events(services: Services, now: Job) -> AsyncGenerator[bytes]:
     shown: Job | None = None
     quiet_s = 0.0
-    while True:
-        if now != shown:
-            yield b"data: " + orjson.dumps(_told(now)) + b"\n\n"
-            shown, quiet_s = now, 0.0
-        elif quiet_s > KEEP_ALIVE_S:
-            yield b": still here\n\n"
-            quiet_s = 0.0
-        if now.finished or services.stopping.is_set():
-            return
-        await asyncio.sleep(LOOK_EVERY_S)
-        quiet_s += LOOK_EVERY_S
-        now = await services.reading.run(services.jobs.get, now.id)
+    with (
+        suppress(ApiError),
+        services.streams.place(),
+    ):  # the job was forgotten, or too much is read: ask again
+        while True:
+            if now != shown:
+                yield b"data: " + orjson.dumps(_told(now)) + b"\n\n"
+                shown, quiet_s = now, 0.0
+            elif quiet_s > KEEP_ALIVE_S:
+                yield b": still here\n\n"
+                quiet_s = 0.0
+            if now.finished or services.stopping.is_set():
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+            quiet_s += LOOK_EVERY_S
+            now = await services.reading.run(services.jobs.get, now.id)
 
 
 def _told(job: Job) -> dict[str, Any]:
@@ -129,16 +135,16 @@ def _told(job: Job) -> dict[str, Any]:
     return values
 
 
-@router.get("/api/folders")
+@router.get("/api/folders", responses=answers(Folders))
 async def folders(services: ServicesOf, path: Annotated[Text | None, Query(max_length=4096)] = None) -> Json:
     """The folders in a folder, to choose one to index; without a path, the folders that are allowed."""
     return Json(await services.reading.run(_folders, services, path))
 
 
 def _folders(services: Services, path: str | None) -> dict[str, Any]:
-    allowed = services.settings.allow_folders
+    allowed = services.allowed
     if path is None:
-        found = [_folder(str(folder)) for folder in _outermost(allowed)]
+        found = [_folder(folder) for folder in allowed.outermost()[:MOST_FOLDERS]]
         return {"path": None, "parent": None, "folders": found}
     real = allowed_folder(from_column(path), allowed)
     try:
@@ -149,7 +155,7 @@ def _folders(services: Services, path: str | None) -> dict[str, Any]:
                     for entry in entries
                     if not entry.name.startswith(".")
                     and entry.is_dir()
-                    and inside(os.path.realpath(entry), allowed)
+                    and allowed.holds(os.path.realpath(entry))
                 ),
                 key=str.casefold,
             )
@@ -158,18 +164,9 @@ def _folders(services: Services, path: str | None) -> dict[str, Any]:
     parent = os.path.dirname(real)
     return {
         "path": to_column(real),
-        "parent": to_column(parent) if parent != real and inside(parent, allowed) else None,
+        "parent": to_column(parent) if parent != real and allowed.holds(parent) else None,
         "folders": [_folder(os.path.join(real, name)) for name in names[:MOST_FOLDERS]],
     }
-
-
-def _outermost(folders: tuple[Path, ...]) -> list[Path]:
-    """The folders that lie in none of the others."""
-    return [
-        folder
-        for folder in folders
-        if not any(other != folder and inside(os.path.realpath(folder), [other]) for other in folders)
-    ]
 
 
 def _folder(path: str) -> dict[str, Any]:

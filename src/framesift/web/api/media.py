@@ -13,6 +13,7 @@ from starlette.responses import Response
 from ...errors import InputError
 from ...index.schema import VideoRecord
 from ..answers import Json
+from ..bodies import Playable, answers
 from ..cache import cache_key
 from ..errors import ApiError
 from ..files import open_indexed
@@ -39,6 +40,7 @@ MEDIA_TYPES = {
 
 MAX_TIMES = 64
 SHEET_FRAMES = 12
+MAX_JPEG_PX = 65_500  # libjpeg's JPEG_MAX_DIMENSION
 HOUR = "private, max-age=3600"
 
 Time = Annotated[
@@ -55,10 +57,10 @@ async def frame(
     services: ServicesOf, video_id: VideoId, t: Time = 0.0, w: Width = "320", index: IndexName = None
 ) -> Response:
     """The frame on display at a time, as a JPEG; after the end, the last one."""
-    record, path = await services.readable(video_id, index)
+    record = await services.readable(video_id, index)
 
     async def make() -> bytes:
-        return await services.pictures.run("frame", path=path, time_s=t, width_px=int(w))
+        return await services.decoded(services.pictures, record, "frame", time_s=t, width_px=int(w))
 
     return await _picture(services, cache_key("frame", *_identity(record), t, w), make)
 
@@ -76,10 +78,14 @@ async def strip(
 ) -> Response:
     """The frames at several times side by side in one JPEG, all of one width: one request, one pass of decoding."""
     times = _times(t)
-    record, path = await services.readable(video_id, index)
+    if len(times) * int(w) > MAX_JPEG_PX:
+        raise InputError(
+            f"{len(times)} frames of {w} pixels make no JPEG, which has {MAX_JPEG_PX:,} at most; ask for fewer"
+        )
+    record = await services.readable(video_id, index)
 
     async def make() -> bytes:
-        return await services.pictures.run("strip", path=path, times_s=times, width_px=int(w))
+        return await services.decoded(services.pictures, record, "strip", times_s=times, width_px=int(w))
 
     return await _picture(services, cache_key("strip", *_identity(record), times, w), make)
 
@@ -95,15 +101,15 @@ async def sheet(
     index: IndexName = None,
 ) -> Response:
     """A contact sheet of a stretch as a JPEG file: frames at equal distances, each with its time."""
-    record, path = await services.readable(video_id, index)
+    record = await services.readable(video_id, index)
     start_s, end_s = _stretch(record, start, end)
     step_s = (end_s - start_s) / frames
     times = [start_s + (number + 0.5) * step_s for number in range(frames)]
 
     async def make() -> bytes:
         captions = [_clock(time_s) for time_s in times]
-        return await services.pictures.run(
-            "sheet", path=path, times_s=times, captions=captions, width_px=int(w)
+        return await services.decoded(
+            services.pictures, record, "sheet", times_s=times, captions=captions, width_px=int(w)
         )
 
     response = await _picture(services, cache_key("sheet", *_identity(record), times, w), make)
@@ -116,7 +122,7 @@ async def sheet(
 async def media(services: ServicesOf, video_id: VideoId, index: IndexName = None) -> Response:
     """The file itself, whole or in ranges (RFC 9110)."""
     _, record = await services.reading.run(services.find, video_id, index)
-    file = await services.reading.run(open_indexed, record, services.settings.allow_folders)
+    file = await services.reading.run(open_indexed, record, services.allowed)
     suffix = PurePath(record.uri).suffix.lower()
     return OpenFile(file, media_type=MEDIA_TYPES.get(suffix, "application/octet-stream"))
 
@@ -131,14 +137,14 @@ async def play(
     index: IndexName = None,
 ) -> Response:
     """A stretch as an MP4 that every browser plays; made when it is first asked for, which may take a minute."""
-    record, path = await services.readable(video_id, index)
+    record = await services.readable(video_id, index)
     most_s = services.settings.clip_length_s
     start_s, end_s = _stretch(record, start, end)
     end_s = min(end_s, start_s + most_s)
 
     async def make(target: Path) -> None:
-        await services.clips.run(
-            "play", path=path, target=str(target), start_s=start_s, end_s=end_s, most_s=most_s
+        await services.decoded(
+            services.clips, record, "play", target=str(target), start_s=start_s, end_s=end_s, most_s=most_s
         )
 
     key = cache_key("play", *_identity(record), start_s, end_s)
@@ -156,7 +162,7 @@ async def cut(
     index: IndexName = None,
 ) -> Response:
     """A stretch as a file to keep: its streams as they are where that is possible, else encoded anew."""
-    record, path = await services.readable(video_id, index)
+    record = await services.readable(video_id, index)
     start_s, end_s = _stretch(record, start, end)
     if end_s - start_s > (most_s := services.settings.clip_length_s):
         raise InputError(f"a cut of {end_s - start_s:g} s was asked for; the longest is {most_s:g} s")
@@ -164,8 +170,8 @@ async def cut(
     suffix = suffix if suffix in (".mov", ".mkv", ".webm") else ".mp4"
 
     async def make(target: Path) -> None:
-        await services.clips.run(
-            "cut", path=path, target=str(target), start_s=start_s, end_s=end_s, mode=mode
+        await services.decoded(
+            services.clips, record, "cut", target=str(target), start_s=start_s, end_s=end_s, mode=mode
         )
 
     made = await services.cache.get(cache_key("cut", *_identity(record), start_s, end_s, mode), suffix, make)
@@ -177,18 +183,18 @@ async def cut(
     )
 
 
-@router.get("/api/videos/{video_id}/playable")
+@router.get("/api/videos/{video_id}/playable", responses=answers(Playable))
 async def playable(services: ServicesOf, video_id: VideoId, index: IndexName = None) -> Json:
     """How a browser can show the video (``direct``, ``remux``, ``transcode``, ``frames``, ``none``), and why."""
     try:
-        record, path = await services.readable(video_id, index)
+        record = await services.readable(video_id, index)
     except ApiError as error:
         if error.status == 404:
             raise
-        return Json({"how": "none", "reason": error.message})
+        return Json({"how": "none", "reason": error.message, "unless": None})
     if record.status != "ok":
-        return Json({"how": "none", "reason": record.error})
-    found = await services.pictures.run("playable", path=path)
+        return Json({"how": "none", "reason": record.error, "unless": None})
+    found = await services.decoded(services.pictures, record, "playable")
     how = "direct" if found["verdict"] == "as_is" else found["verdict"]
     return Json({"how": how, "reason": found["reason"], "unless": found["unless"]})
 

@@ -14,6 +14,7 @@ from ...search.query import MomentRef, MomentTerm, Term
 from ...search.syntax import MOST_CHARACTERS, parse
 from ...search.syntax import format as format_query
 from ..answers import Json, shown_folder, shown_name
+from ..bodies import Indexes, Results, answers
 from ..library import Library
 from ..schemas import MAX_K, MAX_OFFSET, LikedMoment, MomentBody, SearchBody, Text
 from ..services import Services, ServicesOf
@@ -23,14 +24,14 @@ __all__ = ["router"]
 router = APIRouter(tags=["search"])
 
 
-@router.get("/api/indexes")
+@router.get("/api/indexes", responses=answers(Indexes))
 async def indexes(services: ServicesOf) -> Json:
     """The indexes that are served; the first is searched where a request names none."""
     found = [await services.reading.run(library.info) for library in services.libraries]
     return Json({"indexes": found})
 
 
-@router.get("/api/search")
+@router.get("/api/search", responses=answers(Results))
 async def search_line(
     services: ServicesOf,
     q: Annotated[Text, Query(max_length=MOST_CHARACTERS)],
@@ -45,7 +46,7 @@ async def search_line(
     return Json(await services.search(_answer, services, body))
 
 
-@router.post("/api/search")
+@router.post("/api/search", responses=answers(Results))
 async def search(services: ServicesOf, body: SearchBody) -> Json:
     """Search by text, pictures, clips, moments, and by what was liked and disliked."""
     return Json(await services.search(_answer, services, body))

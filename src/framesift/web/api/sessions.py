@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from ..answers import Json
+from ..bodies import Health, answers
 from ..errors import ApiError
 from ..guard import COOKIE, cookie_value, same_token
 from ..schemas import SessionBody
@@ -20,7 +21,7 @@ router = APIRouter(tags=["server"])
 SESSION_S = 30 * 24 * 3600
 
 
-@router.get("/api/health")
+@router.get("/api/health", responses=answers(Health))
 async def health(services: ServicesOf) -> Json:
     """Whether the server is there, and whether it wants a token; open to everybody."""
     return Json(
@@ -36,8 +37,11 @@ async def metrics(services: ServicesOf) -> Response:
 
 
 @router.post("/api/session", status_code=204, response_class=Response)
-async def begin(services: ServicesOf, body: SessionBody) -> Response:
-    """Exchange the token for a cookie, which scripts cannot read and other sites do not send."""
+async def begin(services: ServicesOf, request: Request, body: SessionBody) -> Response:
+    """Exchange the token for a cookie, which scripts cannot read and other sites do not send.
+
+    Behind an HTTPS proxy on this machine that says so (``X-Forwarded-Proto``) it is for HTTPS only.
+    """
     token = services.settings.token
     if token is None:
         return Response(status_code=204)
@@ -45,7 +49,13 @@ async def begin(services: ServicesOf, body: SessionBody) -> Response:
         raise ApiError(401, "wrong_token", "this is not the server's token")
     response = Response(status_code=204)
     response.set_cookie(
-        COOKIE, cookie_value(token), max_age=SESSION_S, httponly=True, samesite="strict", path="/"
+        COOKIE,
+        cookie_value(token),
+        max_age=SESSION_S,
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+        path="/",
     )
     return response
 

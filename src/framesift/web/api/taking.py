@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
 from starlette.responses import Response
 
+from ..files import check_indexed
 from ..schemas import ExportBody
 from ..sending import attachment
 from ..services import Services, ServicesOf
@@ -24,6 +24,7 @@ TYPES = {
     "fcpxml": "application/xml",
     "otio": "application/json",
 }
+TIMELINES = frozenset({"edl", "fcpxml", "otio"})
 DOWNLOAD: dict[int | str, dict[str, Any]] = {
     200: {"content": {kind.partition(";")[0]: {} for kind in TYPES.values()}, "description": "The file."}
 }
@@ -36,10 +37,8 @@ async def export(services: ServicesOf, body: ExportBody) -> Response:
     What could not be written is counted in the header ``X-Framesift-Notes``.
     """
     results = await services.reading.run(_results, services, body)
-    draft = services.settings.cache / f"export-{secrets.token_hex(8)}.{body.format}"
-    write = partial(
-        services.clips.run if body.format in ("edl", "fcpxml", "otio") else services.pictures.run, "export"
-    )
+    draft = services.uploads.draft(f".{body.format}")
+    write = partial(services.clips.run if body.format in TIMELINES else services.pictures.run, "export")
     data, notes = await write(path=str(draft), results=results, query=body.query)
     headers = {"content-disposition": attachment(f"framesift.{body.format}")}
     if notes:
@@ -48,10 +47,14 @@ async def export(services: ServicesOf, body: ExportBody) -> Response:
 
 
 def _results(services: Services, body: ExportBody) -> list[dict[str, Any]]:
-    """What the exporting process is given of each result."""
+    """What the exporting process is given of each result; a timeline is of files that may be read."""
+    records = {one.video_id: services.find(one.video_id, body.index)[1] for one in body.results}
+    if body.format in TIMELINES:
+        for record in records.values():
+            check_indexed(record, services.allowed)
     return [
         {
-            "video": services.find(one.video_id, body.index)[1].uri,
+            "video": records[one.video_id].uri,
             "start_s": one.start_s,
             "end_s": one.end_s,
             "score": one.score,

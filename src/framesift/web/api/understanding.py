@@ -11,6 +11,7 @@ from ...search.captions import describe as rank_captions
 from ...search.query import MomentRef
 from ...search.syntax import MOST_CHARACTERS
 from ..answers import Json
+from ..bodies import RankedCaptions, Timeline, Why, answers
 from ..files import check_indexed
 from ..schemas import MAX_S, DescribeBody, Text
 from ..services import Services, ServicesOf
@@ -24,7 +25,7 @@ Line = Annotated[Text, Query(max_length=MOST_CHARACTERS)]
 Second = Annotated[float, Query(ge=0, le=MAX_S, allow_inf_nan=False)]
 
 
-@router.get("/api/videos/{video_id}/timeline")
+@router.get("/api/videos/{video_id}/timeline", responses=answers(Timeline))
 async def timeline(services: ServicesOf, video_id: VideoId, q: Line, index: IndexName = None) -> Json:
     """How well every moment and every frame of a video fits a query."""
     return Json(await services.search(_timeline, services, video_id, q, index))
@@ -36,7 +37,7 @@ def _timeline(services: Services, video_id: str, q: str, index: str | None) -> d
     return {"video_id": video_id, "moments": found["moments"], "frames": found["frames"]}
 
 
-@router.get("/api/videos/{video_id}/explain")
+@router.get("/api/videos/{video_id}/explain", responses=answers(Why))
 async def explain(
     services: ServicesOf, video_id: VideoId, q: Line, start: Second, end: Second, index: IndexName = None
 ) -> Json:
@@ -68,7 +69,7 @@ def _explained(
     }
 
 
-@router.post("/api/videos/{video_id}/describe")
+@router.post("/api/videos/{video_id}/describe", responses=answers(RankedCaptions))
 async def describe(
     services: ServicesOf, video_id: VideoId, body: DescribeBody, index: IndexName = None
 ) -> Json:
@@ -79,7 +80,7 @@ async def describe(
 def _ranked(services: Services, video_id: str, body: DescribeBody, index: str | None) -> dict[str, Any]:
     library, record = services.find(video_id, index)
     if body.start_s is not None or body.end_s is not None or record.status != "ok":
-        check_indexed(record, services.settings.allow_folders)  # what is not stored is decoded
+        check_indexed(record, services.allowed)  # what is not stored is decoded
     opened = library.searcher.index
     ranked = rank_captions(
         opened.model, opened, record.uri, body.captions, start_s=body.start_s, end_s=body.end_s

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query
 
 from ...index.schema import VideoRecord, to_column
 from ..answers import Json, shown, shown_folder, shown_name
+from ..bodies import Video, Videos, WholeVideo, answers
 from ..library import Library
 from ..schemas import TagsBody, Text
 from ..services import Services, ServicesOf
@@ -23,7 +24,7 @@ VideoId = Annotated[Text, Path(max_length=64)]
 IndexName = Annotated[Text | None, Query(max_length=255)]
 
 
-@router.get("/api/videos")
+@router.get("/api/videos", responses=answers(Videos))
 async def videos(
     services: ServicesOf,
     index: IndexName = None,
@@ -56,7 +57,7 @@ def _listed(
     }
 
 
-@router.get("/api/videos/{video_id}")
+@router.get("/api/videos/{video_id}", responses=answers(WholeVideo))
 async def video(services: ServicesOf, video_id: VideoId, index: IndexName = None) -> Json:
     """One video: its file, its moments, its subtitles."""
     return Json(await services.reading.run(_video, services, video_id, index))
@@ -72,7 +73,7 @@ def _video(services: Services, video_id: str, index: str | None) -> dict[str, An
     }
 
 
-@router.put("/api/videos/{video_id}/tags")
+@router.put("/api/videos/{video_id}/tags", responses=answers(Video))
 async def tag(services: ServicesOf, video_id: VideoId, body: TagsBody, index: IndexName = None) -> Json:
     """Give a video these tags and no others."""
     return Json(await services.reading.run(_tagged, services, video_id, index, body.tags))
