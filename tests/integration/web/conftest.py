@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import torch
 
 from framesift.index import Index
 from framesift.index.build import BuildConfig
@@ -37,6 +38,15 @@ class Shelf:
         """Those of a server whose state and cache are in ``folder``."""
         own = {"allow_folders": (self.root,), "state": folder / "state", "cache": folder / "cache"}
         return Settings(**{**own, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _one_core_a_search() -> Iterator[None]:
+    """As in ``framesift serve``: threads of torch that wait for one another take most of a machine that is busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 from pathlib import Path
+from xml.etree import ElementTree
 
 import httpx
+import opentimelineio as otio
 import pytest
 from PIL import Image
 
@@ -160,6 +163,39 @@ def test_results_become_a_table(client: httpx.Client, video_id: str, format: str
     assert "1.5" in got.text
     if format == "csv":
         assert "'=1+1" in got.text
+
+
+@pytest.mark.parametrize(
+    ("format", "kind", "sign"),
+    [
+        ("edl", "text/plain", "TITLE: a star"),
+        ("fcpxml", "application/xml", "<asset-clip "),
+        ("otio", "application/json", '"OTIO_SCHEMA"'),
+    ],
+)
+def test_results_become_a_timeline(
+    client: httpx.Client, video_id: str, format: str, kind: str, sign: str
+) -> None:
+    moment = {"video_id": video_id, "start_s": 0.25, "end_s": 1.25, "text": "a ü <b>"}
+    body = {"format": format, "results": [moment, moment], "query": "a star"}
+    got = client.post("/api/export", json=body)
+    assert got.status_code == 200, got.text
+    assert got.headers["content-type"].startswith(kind)
+    assert f'filename="framesift.{format}"' in got.headers["content-disposition"]
+    assert sign in got.text
+    if format == "fcpxml":
+        clips = ElementTree.fromstring(got.text).findall(".//asset-clip")
+        assert [Fraction(clip.get("duration", "").removesuffix("s")) for clip in clips] == [1, 1]
+    if format == "otio":
+        timeline = otio.adapters.read_from_string(got.text, "otio_json")
+        assert [clip.duration().to_seconds() for clip in timeline.find_clips()] == [1.0, 1.0]
+
+
+def test_a_strip_too_wide_for_a_jpeg_is_refused(client: httpx.Client, video_id: str) -> None:
+    times = ",".join(["1"] * 64)
+    got = client.get(f"/api/videos/{video_id}/strip", params={"t": times, "w": "1280"})
+    assert got.status_code == 400
+    assert "JPEG" in got.json()["error"]["message"]
 
 
 def test_captions_beside_the_videos_make_a_benchmark(client: httpx.Client) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,11 @@ import pytest
 from framesift.index import Index
 from framesift.index.lock import WriterLock
 from framesift.storyboard import standard, write_split
+from framesift.web.app import create_app
+from framesift.web.bodies import JobFacts
 from framesift.web.job_store import Job, JobStore
-from live_server import Command
+from framesift.web.settings import Settings
+from live_server import Command, serving
 
 PATIENCE_S = 200.0
 
@@ -34,6 +38,12 @@ def folder(tmp_path: Path) -> Path:
 
 def serve(folder: Path) -> Command:
     return Command(folder, "--index", "my.index", "--allow-folder", folder)
+
+
+def here(folder: Path) -> AbstractContextManager[httpx.Client]:
+    """The same in a thread of this process, which is ready at once."""
+    settings = Settings(allow_folders=(folder,), state=folder / "state", cache=folder / "cache")
+    return serving(create_app({"my": folder / "my.index"}, settings=settings))
 
 
 def until(client: httpx.Client, job_id: str, fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
@@ -93,8 +103,7 @@ def test_jobs_survive_a_killed_server_and_are_done_one_after_another(folder: Pat
 
 def test_a_job_is_followed_and_cancelled(folder: Path) -> None:
     (folder / "a" / "broken.mp4").write_bytes(b"no video")
-    with serve(folder) as server:
-        client = server.client
+    with here(folder) as client:
         with WriterLock(folder / "my.index"):
             job = client.post("/api/jobs", json={"paths": [str(folder / "a")]}).json()
             later = client.post("/api/jobs", json={"paths": [str(folder / "b")]}).json()
@@ -110,6 +119,7 @@ def test_a_job_is_followed_and_cancelled(folder: Path) -> None:
         assert '"state":"done"' in events[-1]
         done = client.get(f"/api/jobs/{again['id']}").json()
         assert (done["added"], done["num_failed"]) == (2, 1)
+        JobFacts.model_validate(done)  # as the OpenAPI document says
         assert done["failed"][0]["name"] == "broken.mp4"
         assert done["failed"][0]["reason"]
         (listed,) = client.get("/api/videos", params={"status": "failed"}).json()["videos"]
@@ -119,6 +129,25 @@ def test_a_job_is_followed_and_cancelled(folder: Path) -> None:
         assert tagged.json()["tags"] == ["mend"]
         for paths, status in ([], 400), (["a"], 400), (["/etc"], 403), ([str(folder / "none")], 400):
             assert client.post("/api/jobs", json={"paths": paths}).status_code == status, paths
+
+
+def test_a_folder_is_watched_until_the_job_is_cancelled(folder: Path) -> None:
+    new = folder / "new"
+    new.mkdir()
+    with here(folder) as client:
+        asked = {"kind": "watch", "paths": [str(new)], "exclude": ["not-*"]}
+        job = client.post("/api/jobs", json=asked).json()
+        assert client.post("/api/jobs", json=asked).json()["id"] == job["id"]  # one is enough
+        until(client, job["id"], lambda job: job["message"] == "watching")
+        (folder / "a").rename(new / "a")
+        (new / "broken.mp4").write_bytes(b"no video")
+        (new / "not-me.mp4").write_bytes(b"no video")
+        seen = until(client, job["id"], lambda job: job["added"] == 2 and job["num_failed"] == 1)
+        assert seen["state"] == "running"
+        assert [one["name"] for one in seen["failed"]] == ["broken.mp4"]
+        assert client.get("/api/videos", params={"folder": str(new), "status": "ok"}).json()["total"] == 2
+        client.delete(f"/api/jobs/{job['id']}")
+        assert until(client, job["id"], ended)["state"] == "cancelled"
 
 
 def test_a_second_server_leaves_the_jobs_to_the_first(tmp_path: Path) -> None:
