@@ -249,7 +249,7 @@ def test_verify_prune_and_compact_need_no_path(library: Path, tmp_path: Path) ->
     assert framesift("index", "videos", "-m", "storyboard-xpool", folder=tmp_path).returncode == 0
     checked = framesift("info", "--verify", folder=tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count(" ok  ") == 9
+    assert checked.stdout.count(" ok  ") == 10
     next((tmp_path / "videos").glob("*.mp4")).unlink()
     pruned = framesift("index", "--prune", "--compact", folder=tmp_path)
     assert pruned.returncode == 0, pruned.stderr
@@ -296,7 +296,17 @@ def test_hostile_files_cost_a_line_each(real_data: Path, tmp_path: Path) -> None
     assert len(refused) + int(re.search(r"(\d+) added", done.stderr)[1]) >= 60
     assert f"{len(refused)} unreadable" in done.stderr
     hits = json.loads(
-        framesift("search", "a circle", "-i", "hostile.index", "-k", "100", "--json", folder=tmp_path).stdout
+        framesift(
+            "search",
+            "a circle",
+            "-i",
+            "hostile.index",
+            "-k",
+            "100",
+            "--duplicates",
+            "--json",
+            folder=tmp_path,
+        ).stdout
     )
     assert len(hits["hits"]) >= 30
     assert not (tmp_path / "x").exists()

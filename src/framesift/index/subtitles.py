@@ -8,7 +8,10 @@ a build has replaced; it is in WAL mode, so that a build never makes them wait.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
 import sqlite3
 from collections.abc import Generator, Iterable
 from contextlib import closing, contextmanager
@@ -254,10 +257,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     """A connection that cannot write; one to an empty database where there is none yet."""
     if path.exists():
         place = f"file:{quote(str(path).encode('utf-8', 'surrogateescape'))}"
-        for mode in (
-            "mode=ro",
-            "immutable=1",
-        ):  # the latter on a medium where WAL's shared memory cannot be made
+        # the latter where WAL's shared memory cannot be made: on a medium that is read-only, or full
+        for mode in ("mode=ro", "immutable=1"):
             database = sqlite3.connect(f"{place}?{mode}", uri=True, timeout=BUSY_S, check_same_thread=False)
             try:
                 (version,) = database.execute("PRAGMA user_version").fetchone()
@@ -278,7 +279,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return empty
 
 
-CANNOT_OPEN = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY})
+CANNOT_OPEN = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR})
+SHARED_MEMORY_BYTES = 32 * 1024  # what WAL makes beside a database to read it
 
 
 def create_tables(database: sqlite3.Connection) -> None:
@@ -331,7 +333,16 @@ def database_errors(path: Path) -> Generator[None]:
         remedy = ""
         if is_damage(error):
             remedy = "; the next framesift index makes it again, at the latest when you delete it"
-        raise IndexStateError(f"cannot use the subtitles in {str(path)!r}: {error}{remedy}") from error
+        reason = os.strerror(errno.ENOSPC) if _is_full(path, error) else str(error)
+        raise IndexStateError(f"cannot use the subtitles in {str(path)!r}: {reason}{remedy}") from error
+
+
+def _is_full(path: Path, error: sqlite3.Error) -> bool:
+    """Whether an error comes of a full disk, which SQLite calls an I/O error where shared memory finds no room."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    if code == sqlite3.SQLITE_IOERR:
+        return shutil.disk_usage(path.parent).free < SHARED_MEMORY_BYTES
+    return code == sqlite3.SQLITE_FULL
 
 
 def is_damage(error: sqlite3.Error) -> bool:
