@@ -84,7 +84,10 @@ def order(data: Mapping[str, Any]) -> str:
         "gain": lambda way: change(way["r1_gain"]),
         "right one of two, %": lambda way: percent(way["pair"]),
     }
-    return f"{data['videos']} videos, a caption each.\n\n{by_model(data['models'], 'asked as', shown)}"
+    parts = [f"{data['videos']} videos, a caption each."]
+    for name, models in data["galleries"].items():
+        parts += [f"**The two scenes {name}**", by_model(models, "asked as", shown)]
+    return "\n\n".join(parts)
 
 
 def exclusion(data: Mapping[str, Any]) -> str:

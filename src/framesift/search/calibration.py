@@ -41,7 +41,7 @@ SLOPE, MIDDLE = (
     0.9,
     0.6,
 )  # logistic fit of answers that are there or not, Storyboard's test split from 5,000 on
-THRESHOLD = 0.32  # there, nine in ten queries that have an answer reach it
+THRESHOLD = 0.32  # there, nine in ten queries of X-Pool and X-CLIP that have an answer reach it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,8 +47,9 @@ def test_things_are_named_as_a_person_would() -> None:
 def test_steps_tell_an_order_that_a_mean_of_frames_cannot() -> None:
     name = "storyboard-clip"
     found = measure_order({name: load(name, device="cpu").eval()}, pairs=6, start=2000)
-    ways = found["models"][name]
     assert found["videos"] == 12
+    assert found["galleries"]["among foreign scenes"][name]["A then B"]["pair"] > 60
+    ways = found["galleries"]["alone"][name]
     assert ways["A and B, in any order"]["pair"] == 50.0
     assert ways["A then B"]["pair"] > 80
     gain = ways["A then B"]["r1_gain"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,34 @@ from ...metrics import ranks
 from ...ranking import MemoryGallery
 from ...search.sequence import WINDOW_FRAMES, follow, windows
 from ...search.terms import background, combine
-from ...storyboard import PairedSlice, order_pairs
+from ...storyboard import PairedSlice, diversity, order_pairs
 from ..significance import bootstrap_interval, paired_differences
 from .galleries import Models, Seen, seen
 
 __all__ = ["measure_order", "two_steps"]
 
+FOREIGN = 2  # scenes in every video, beside its own two
 TRIED = (1, WINDOW_FRAMES, 6)  # frames of a window
 
 
 def measure_order(models: Models, *, pairs: int, start: int) -> dict[str, Any]:
-    """Ranks of the right one of all videos, and the choice between the two of a pair, by model and way of asking."""
+    """Ranks of the right one of all videos, and the choice between the two of a pair, by model and way of asking:
+    of videos of the two scenes alone, and with foreign scenes put in at random places."""
     gallery = order_pairs(pairs, start=start)
+    disturbed = diversity(gallery, FOREIGN)
+    galleries = {
+        "alone": gallery,
+        "among foreign scenes": replace(gallery, videos=disturbed.videos, relevance=disturbed.relevance),
+    }
+    return {
+        "videos": len(gallery.videos),
+        "foreign_scenes": FOREIGN,
+        "content_hash": gallery.content_hash,
+        "galleries": {name: _of_gallery(models, one) for name, one in galleries.items()},
+    }
+
+
+def _of_gallery(models: Models, gallery: PairedSlice) -> dict[str, Any]:
     relevance = torch.from_numpy(gallery.relevance)
     clusters = np.arange(len(gallery.texts)) // 2  # the captions of a pair are of the same two scenes
     steps = [two_steps(text) for text in gallery.texts]
@@ -37,21 +54,22 @@ def measure_order(models: Models, *, pairs: int, start: int) -> dict[str, Any]:
             label = "A then B" if size == WINDOW_FRAMES else f"A then B, windows of {size}"
             ways[label] = _chained(own, gallery, steps, size)
         found = {label: ranks(similarity, relevance) for label, similarity in ways.items()}
+        choices = {label: gallery.choices(similarity.numpy())[0] for label, similarity in ways.items()}
+        gains = {
+            label: paired_differences(found["one sentence"], one, clusters=clusters)["R@1"]
+            for label, one in found.items()
+        }
         rows[name] = {
             label: {
                 "r1": 100 * float((found[label] <= 1).double().mean()),
                 "r1_interval": bootstrap_interval(found[label] <= 1, clusters=clusters),
-                "pair": gallery.accuracy(similarity.numpy()).t2v,
-                "pair_interval": bootstrap_interval(
-                    gallery.choices(similarity.numpy())[0], clusters=clusters
-                ),
-                "r1_gain": paired_differences(found["one sentence"], found[label], clusters=clusters)[
-                    "R@1"
-                ].to_dict(),
+                "r1_gain": gains[label].to_dict(),
+                "pair": 100 * float(choices[label].mean()),
+                "pair_interval": bootstrap_interval(choices[label], clusters=clusters),
             }
-            for label, similarity in ways.items()
+            for label in ways
         }
-    return {"videos": len(gallery.videos), "content_hash": gallery.content_hash, "models": rows}
+    return rows
 
 
 def two_steps(text: str) -> tuple[str, str]:
