@@ -72,9 +72,7 @@ class FramesiftError(Exception):
         return _again, (type(self), self.args, vars(self))
 
 
-def _again(
-    kind: type[FramesiftError], args: tuple[Any, ...], attributes: dict[str, Any]
-) -> FramesiftError:
+def _again(kind: type[FramesiftError], args: tuple[Any, ...], attributes: dict[str, Any]) -> FramesiftError:
     error = kind.__new__(kind)
     error.args = args
     vars(error).update(attributes)
