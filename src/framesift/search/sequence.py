@@ -21,7 +21,7 @@ from ..features import VideoFeatures, masked_mean
 
 __all__ = ["Chain", "Windows", "follow", "windows"]
 
-WINDOW_FRAMES = 3  # a quarter of the usual 12; docs/search-quality.md
+WINDOW_FRAMES = 2  # of the usual 12; docs/search-quality.md has others
 TOUCHING_S = 1e-3  # as ranking.ADJACENT_S: moments are cut without gaps; this only absorbs rounding
 
 Rows = NDArray[np.int64]
@@ -129,7 +129,7 @@ def windows(
     num_frames: int = WINDOW_FRAMES,
     tokens_per_frame: int = 1,
 ) -> Windows:
-    """Moments inside of moments: all runs of three frames, so that "A then B" is found in a short video kept whole.
+    """Moments inside of moments: all runs of two frames, so that "A then B" is found in a short video kept whole.
 
     Score them as any other moments and give them to :func:`follow`, with their ``owner`` as the video.
 

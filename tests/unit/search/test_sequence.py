@@ -119,10 +119,10 @@ def features(*lengths: int, tokens: int = 1, with_video: bool = False) -> VideoF
     )
 
 
-def test_windows_are_all_runs_of_three_frames_and_lie_end_to_end() -> None:
+def test_windows_are_all_runs_of_so_many_frames_and_lie_end_to_end() -> None:
     video = features(5, 4)
     times = [[0.0, 1.0, 2.0, 3.0, 4.0], [10.0, 11.0, 12.0, 13.0]]
-    found = windows(video, times, [5.5, 14.0], steps=1)
+    found = windows(video, times, [5.5, 14.0], steps=1, num_frames=3)
     assert found.owner == (0, 0, 0, 1, 1)
     assert found.start_s.tolist() == [0, 1, 2, 10, 11]
     assert found.end_s.tolist() == [3, 4, 5.5, 13, 14]
@@ -132,14 +132,16 @@ def test_windows_are_all_runs_of_three_frames_and_lie_end_to_end() -> None:
 
 
 def test_few_frames_make_shorter_windows_and_too_few_none() -> None:
-    found = windows(features(3, 1), [[0.0, 1.0, 2.0], [0.0]], [3.0, 1.0], steps=2)
+    found = windows(features(3, 1), [[0.0, 1.0, 2.0], [0.0]], [3.0, 1.0], steps=2, num_frames=3)
     assert found.owner == (0, 0, 0)
     assert (found.end_s - found.start_s).tolist() == [1, 1, 1]
     assert len(windows(features(1), [[0.0]], [1.0], steps=2)) == 0
 
 
 def test_tokens_of_a_frame_stay_together() -> None:
-    found = windows(features(4, tokens=2), [[0.0, 1.0, 2.0, 3.0]], [4.0], steps=1, tokens_per_frame=2)
+    found = windows(
+        features(4, tokens=2), [[0.0, 1.0, 2.0, 3.0]], [4.0], steps=1, num_frames=3, tokens_per_frame=2
+    )
     assert found.features.frame_mask.int().tolist() == [[1, 1, 1, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]]
 
 

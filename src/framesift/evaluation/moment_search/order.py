@@ -22,7 +22,7 @@ from .galleries import Models, Seen, seen
 __all__ = ["measure_order", "two_steps"]
 
 FOREIGN = 2  # scenes in every video, beside its own two
-TRIED = (1, WINDOW_FRAMES, 6)  # frames of a window
+TRIED = (1, WINDOW_FRAMES, 3, 6)  # frames of a window
 
 
 def measure_order(models: Models, *, pairs: int, start: int) -> dict[str, Any]:
