@@ -2,7 +2,7 @@
 
 ::
 
-    python tests/benchmarks/bench_serve.py [SECONDS] [results/bench-serve.json]
+    python tests/benchmarks/bench_serve.py [--seconds SECONDS] [--json results/bench-serve.json]
 
 Two measurements of ``framesift serve --demo``, a process of its own: one client that waits for each answer to a text
 query that was not asked before (what a person feels), with the server on one core; and 32 clients that ask for
@@ -12,6 +12,7 @@ Percentiles are of whole requests, connections kept.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -42,8 +43,13 @@ DEMO_VIDEOS = 240
 
 def main() -> None:
     """Measure, print, and write the JSON."""
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
-    target = Path(sys.argv[2]) if len(sys.argv) > 2 else None
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="where to keep the numbers")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long many clients ask")
+    options = parser.parse_args()
+    seconds, target = options.seconds, options.json
     texts = list(dict.fromkeys(standard(DEMO_VIDEOS).texts))
     with tempfile.TemporaryDirectory() as folder:
         # the demo library of this user's cache, so that it is rendered once; jobs and pictures are this run's own
