@@ -108,10 +108,12 @@ def test_pointing_and_arrow_keys_scrub(open_page: OpenPage, live: Any) -> None:
     page.keyboard.press("ArrowLeft")
     assert told.inner_text().strip() == card.locator(".frame .at").nth(1).text_content()
     assert page.evaluate("document.activeElement.matches('.frame.chosen')")
-    page.wait_for_function(
-        "t => document.querySelector('.preview img[src*=\"t=' + t + '\"]')",
-        arg=f"{live.get('/api/search', q=live.captions[0], k=10)['results'][0]['frame_times_s'][1]:.3f}",
+    # the picture follows what is told, of this card, which need not be the first
+    hits = live.get("/api/search", q=live.captions[0], k=10)["results"]
+    place = page.locator(".result").evaluate_all(
+        "(cards, card) => cards.indexOf(card)", card.element_handle()
     )
+    card.locator(f'.preview img[src*="t={hits[place]["frame_times_s"][1]:.3f}"]').wait_for(state="attached")
 
 
 def test_filters_edit_the_query_and_the_query_fills_the_filters(open_page: OpenPage, live: Any) -> None:
