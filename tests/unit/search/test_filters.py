@@ -17,7 +17,7 @@ from framesift.search.query import Filters
 PATHS = (
     "/media/holiday/beach/a.mp4",
     "/media/holiday.mp4",
-    "/media/work/My Talk.MP4",
+    "/media/films/My Talk.MP4",
     "/other/holiday/2024/c.mov",
 )
 DAYS = (date(2023, 12, 31), date(2024, 1, 1), date(2024, 5, 1), date(2025, 1, 1))
@@ -54,7 +54,7 @@ def test_no_filter_leaves_all() -> None:
         (["/"], [0, 1, 2, 3, 4]),
         (["."], [0, 1, 2, 3, 4]),
         (["a.mp4"], []),
-        (["work", "2024"], [3, 4]),
+        (["films", "2024"], [3, 4]),
         (["beach/../beach"], [0]),
     ],
 )
@@ -64,7 +64,7 @@ def test_folders(folders: list[str], rows: list[int]) -> None:
 
 def test_a_home_folder_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/media")
-    assert found(folders=(Path("~/work"),)) == [3]
+    assert found(folders=(Path("~/films"),)) == [3]
 
 
 def test_names_match_as_globs_in_any_case() -> None:
