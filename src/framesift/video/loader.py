@@ -12,9 +12,6 @@ import os
 import queue
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +21,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from ..errors import DecodeError, InputError
+from .child import Child
 from .container import path_text
 from .decode import Transform, decode
 from .frames import Frames
@@ -32,7 +30,6 @@ from .sampling import Sampler, Uniform
 __all__ = ["available_cores", "load_videos", "read_each"]
 
 _START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # there is a worker for each core already
 _AHEAD = 2  # files in work or waiting for the caller, per worker, unless the caller wants more
 
 MEMORY_BYTES = 2**30
@@ -191,78 +188,31 @@ class _Worker:
 
     def __init__(self, work: _Work) -> None:
         self._work = work
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        self._closed = False
-        self._lock = threading.Lock()  # between starting a process and closing for good
+        self._child = Child(f"{__package__}.worker")
+        self.close, self.release = self._child.close, self._child.release
 
     def decode(self, path: str, timeout_s: float) -> Frames | DecodeError:
         """The frames of one file, or its error; also when the process dies or takes too long."""
         try:
-            connection = self._connection or self._start()
+            connection = self._child.connection or self._start()
             connection.send(path)
             if not connection.poll(timeout_s):
-                self._stop()
+                self._child.stop()
                 return DecodeError(path, f"decoding took longer than {timeout_s:g} s and was stopped")
             return _receive(connection)
         except (EOFError, OSError):
-            status = self._stop()
+            status = self._child.stop()
             return DecodeError(path, f"the decoding process ended unexpectedly ({_ending(status)})")
 
     def _start(self) -> Connection:
-        ours, theirs = socket.socketpair()
-        with theirs, self._lock:
-            if self._closed:
-                ours.close()
-                raise EOFError
-            self._process = subprocess.Popen(
-                # -P: without it, "-m" would import queue.py, av.py, ... from the current directory first
-                [sys.executable, "-P", "-m", f"{__package__}.worker", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is for us; a worker ends when its connection does
-                env=os.environ
-                | _ONE_THREAD
-                | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-            )
-        self._connection = Connection(ours.detach())
-        self._connection.send(self._work)
-        if not self._connection.poll(_START_TIMEOUT_S):
+        connection = self._child.start()
+        connection.send(self._work)
+        if not connection.poll(_START_TIMEOUT_S):
             raise EOFError
-        failure = self._connection.recv()
+        failure = connection.recv()
         if failure is not None:
             raise InputError(f"a decoding process cannot start: {failure}")
-        return self._connection
-
-    def _stop(self) -> int | None:
-        process, connection = self._process, self._connection
-        self._process = self._connection = None
-        if connection is not None:
-            connection.close()
-        if process is None:
-            return None
-        status = process.poll()
-        if status is None:
-            try:  # a process that dies closes its connection a moment before it can be waited for
-                status = process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                status = process.wait()
-        return status
-
-    def close(self) -> None:
-        """End the process for good."""
-        with self._lock:
-            self._closed = True
-            process = self._process
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def release(self) -> None:
-        """Close the connection, once no thread uses it."""
-        if self._connection is not None:
-            self._connection.close()
+        return connection
 
 
 def _ending(status: int | None) -> str:

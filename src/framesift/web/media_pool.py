@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import socket
-import subprocess
-import sys
-import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
 from ..errors import DecodeError
+from ..video.child import Child
+from ..video.loader import MEMORY_BYTES
 from .pools import Pool
 
 __all__ = ["MediaPool"]
-
-MEMORY_BYTES = 2**30  # as for indexing (video/loader.py): 8K video fits, a decompression bomb does not
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class MediaPool:
@@ -70,59 +64,26 @@ class _Process:
     """One process, and this side's end of its connection."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
-        self._closed = False
-        self._lock = threading.Lock()  # between starting a process and closing for good
+        self._child = Child(f"{__package__}.media_process")
+        self.close = self._child.close
 
     def run(self, task: str, arguments: dict[str, Any], timeout_s: float) -> Any:
         path = str(arguments.get("path", task))
         try:
-            connection = self._connection or self._start()
+            connection = self._child.connection or self._start()
             connection.send((task, arguments))
             if not connection.poll(timeout_s):
-                self._stop()
+                self._child.stop()
                 raise DecodeError(path, f"it took longer than {timeout_s:g} s and was stopped")
             good, value = connection.recv()
         except (EOFError, OSError):
-            self._stop()
+            self._child.stop()
             raise DecodeError(path, "the decoding process ended unexpectedly") from None
         if not good:
             raise value
         return value
 
     def _start(self) -> Connection:
-        ours, theirs = socket.socketpair()
-        with theirs, self._lock:
-            if self._closed:
-                ours.close()
-                raise EOFError
-            self._process = subprocess.Popen(
-                # -P: without it, "-m" would import queue.py, av.py, ... from the current directory first
-                [sys.executable, "-P", "-m", f"{__package__}.media_process", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                process_group=0,  # Ctrl-C is for the server; this ends when its connection does
-                env=os.environ | ONE_THREAD | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-            )
-        self._connection = Connection(ours.detach())
-        self._connection.send(MEMORY_BYTES)
-        return self._connection
-
-    def _stop(self) -> None:
-        process, connection = self._process, self._connection
-        self._process = self._connection = None
-        if connection is not None:
-            connection.close()
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def close(self) -> None:
-        """End the process for good."""
-        with self._lock:
-            self._closed = True
-            process = self._process
-        if process is not None:
-            process.kill()
-            process.wait()
+        connection = self._child.start()
+        connection.send(MEMORY_BYTES)
+        return connection
