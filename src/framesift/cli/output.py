@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import typer
 
+from ..clock import format_time
+
 if TYPE_CHECKING:
     from ..ranking import Hit
 
@@ -58,15 +60,6 @@ def talk(line: str) -> None:
 def emit_json(value: Any) -> None:
     """One JSON document on stdout. Bytes of file names that are not UTF-8 appear as lone surrogates, escaped."""
     say(json.dumps(value, indent=2, default=str))
-
-
-def format_time(seconds: float) -> str:
-    """``1:02:03.5``, or ``2:03.5`` below an hour."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    tail = f"{rest / 10:04.1f}"
-    return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
 
 
 def format_bytes(size: float) -> str:

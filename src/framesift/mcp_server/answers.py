@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
+from ..clock import format_time
+
 if TYPE_CHECKING:  # these import torch, for which a client would have to wait
     from ..index import IndexInfo, VideoRecord
     from ..ranking import Hit as SearchHit
@@ -31,7 +33,6 @@ __all__ = [
     "Videos",
     "caption",
     "captions_as_text",
-    "clock",
     "found",
     "found_as_text",
     "index_facts",
@@ -174,15 +175,6 @@ def readable(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: repr(found[0])[1:-1], whole)
 
 
-def clock(seconds: float) -> str:
-    """``1:02:03.5``, or ``2:03.5`` below an hour."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    tail = f"{rest / 10:04.1f}"
-    return f"{hours}:{minutes:02d}:{tail}" if hours else f"{minutes}:{tail}"
-
-
 def found(index: str, answer: Answer) -> Found:
     """Search results as they travel."""
     return Found(
@@ -243,13 +235,15 @@ def found_as_text(answer: Found, query: str) -> str:
     for hit in answer.results:
         relevance = "" if hit.relevance is None else f", relevance {hit.relevance:.2f}"
         lines.append(
-            f"{hit.rank}. {hit.video} from {clock(hit.start_s)} to {clock(hit.end_s)}, best frame at "
+            f"{hit.rank}. {hit.video} from {format_time(hit.start_s)} to {format_time(hit.end_s)}, best frame at "
             f"{hit.best_frame_s:.2f} s, score {hit.score:.3f}{relevance}"
         )
         if hit.subtitle:
             lines.append(f"   subtitle: {hit.subtitle}")
         if len(hit.steps) > 1:
-            steps = ", then ".join(f"{clock(step.start_s)}-{clock(step.end_s)}" for step in hit.steps)
+            steps = ", then ".join(
+                f"{format_time(step.start_s)}-{format_time(step.end_s)}" for step in hit.steps
+            )
             lines.append(f"   steps: {steps}")
         if hit.duplicates:
             lines.append(f"   and {hit.duplicates} more that look the same")
@@ -270,7 +264,7 @@ def caption(ranked: RankedCaption) -> Caption:
 
 def captions_as_text(answer: Captions) -> str:
     """Ranked captions, a line each."""
-    lines = [f"{answer.video} from {clock(answer.start_s)} to {clock(answer.end_s)}:"]
+    lines = [f"{answer.video} from {format_time(answer.start_s)} to {format_time(answer.end_s)}:"]
     lines += [
         f"{one.rank}. {one.caption} (score {one.score:.3f}, best frame at {one.best_frame_s:.2f} s)"
         for one in answer.captions
@@ -298,7 +292,7 @@ def videos_as_text(page: Videos) -> str:
     if not page.videos:
         lines = [f"No videos here: {page.total} of {page.index!r} fit, and the page begins at {page.offset}."]
     for one in page.videos:
-        length = "" if one.duration_s is None else f" ({clock(one.duration_s)})"
+        length = "" if one.duration_s is None else f" ({format_time(one.duration_s)})"
         lines.append(f"{one.video}{length}" + (f": could not be read, {one.error}" if one.error else ""))
     if last < page.total and page.videos:
         lines.append(f"The next page begins at offset {last}.")
@@ -321,7 +315,7 @@ def index_facts(name: str, info: IndexInfo, *, reranks: bool) -> IndexFacts:
 def indexes_as_text(answer: Indexes) -> str:
     """Indexes, a line each."""
     return "\n".join(
-        f"{one.name}: {one.videos} videos ({clock(one.duration_s)}), {one.moments} moments, "
+        f"{one.name}: {one.videos} videos ({format_time(one.duration_s)}), {one.moments} moments, "
         f"{one.failed} files that could not be read; model {one.model or 'unnamed'}"
         + (", with a reranker" if one.reranks else "")
         for one in answer.indexes

@@ -10,12 +10,13 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
+from ..clock import format_time
 from ..errors import FramesiftError, InputError
 from ..ranking import RERANK_DEPTH
 from ..search.captions import describe as captions_of
 from ..video.pictures import contact_sheet, jpeg_bytes, picture_at, pictures_at
 from . import answers
-from .answers import clock, readable
+from .answers import readable
 from .library import Library
 
 __all__ = ["Reply", "Tools"]
@@ -142,9 +143,9 @@ class Tools:
         data = answers.Frame(
             index=shelf.name, video=name, time_s=time_s, width_px=picture.width, height_px=picture.height
         )
-        text = f"{name} at {clock(time_s)}, {picture.width} x {picture.height} pixels"
+        text = f"{name} at {format_time(time_s)}, {picture.width} x {picture.height} pixels"
         if record.duration_s is not None and time_s >= record.duration_s:
-            text += f"; the video ends at {clock(record.duration_s)}, and this is its last frame"
+            text += f"; the video ends at {format_time(record.duration_s)}, and this is its last frame"
         return Reply(data=data, text=text, pictures=[jpeg_bytes(picture, quality=JPEG_QUALITY)])
 
     def fetch_sheet(
@@ -170,10 +171,10 @@ class Tools:
         times_s = [start_s + (number + 0.5) * step_s for number in range(frames)]
         cell_px = max(1, width_px // min(SHEET_COLUMNS, frames))
         cells = pictures_at(shelf.file(record), times_s, width_px=cell_px, height_px=cell_px)
-        sheet = contact_sheet(cells, [clock(time_s) for time_s in times_s], columns=SHEET_COLUMNS)
+        sheet = contact_sheet(cells, [format_time(time_s) for time_s in times_s], columns=SHEET_COLUMNS)
         name = readable(record.uri)
         data = answers.Sheet(index=shelf.name, video=name, times_s=times_s)
-        shown = ", ".join(clock(time_s) for time_s in times_s)
+        shown = ", ".join(format_time(time_s) for time_s in times_s)
         return Reply(data=data, text=f"{name} at {shown}", pictures=[jpeg_bytes(sheet, quality=JPEG_QUALITY)])
 
     def list_videos(
