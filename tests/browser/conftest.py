@@ -174,7 +174,7 @@ def empty_index(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> It
 
 
 @pytest.fixture(scope="module")  # not longer: Playwright runs once at a time in a process
-def web_chromium() -> Iterator[Any]:
+def chromium() -> Iterator[Any]:
     sync_api = pytest.importorskip(
         "playwright.sync_api", reason="needs playwright: pip install 'framesift[browser]'"
     )
@@ -191,7 +191,7 @@ OpenPage = Callable[..., Any]
 
 
 @pytest.fixture
-def open_page(web_chromium: Any, live: Live) -> Iterator[OpenPage]:
+def open_page(chromium: Any, live: Live) -> Iterator[OpenPage]:
     """Opens a page of the server: ``open_page("/library", width=390, scheme="dark")``.
 
     At the end, no page may have complained or asked any other server for anything. ``allow`` takes away complaints
@@ -210,7 +210,7 @@ def open_page(web_chromium: Any, live: Live) -> Iterator[OpenPage]:
         allow: str | None = None,
         at: str | None = None,
     ) -> Any:
-        context = web_chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)  # the first search loads the model

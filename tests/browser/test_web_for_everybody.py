@@ -191,8 +191,8 @@ def test_the_theme_follows_the_system_until_the_button_is_used(open_page: OpenPa
     assert is_light() is (scheme == "dark"), "the choice is kept"
 
 
-def test_reduced_motion_is_respected(web_chromium: Any, live: Any) -> None:
-    context = web_chromium.new_context(reduced_motion="reduce")
+def test_reduced_motion_is_respected(chromium: Any, live: Any) -> None:
+    context = chromium.new_context(reduced_motion="reduce")
     page = context.new_page()
     page.goto(live.address)
     moving = page.evaluate(

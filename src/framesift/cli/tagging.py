@@ -41,4 +41,4 @@ def tag(
     for record in records:
         say(f"{one_line(record.uri)}  {', '.join(record.tags) or '-'}")
     if add or remove:
-        talk(f"{len(records)} videos")
+        talk(f"{len(records)} video{'s' if len(records) != 1 else ''}")
