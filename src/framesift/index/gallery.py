@@ -85,16 +85,15 @@ class LanceGallery(Gallery):
     """
 
     def __init__(self, store: Store, meta: IndexMeta, *, earlier: LanceGallery | None = None) -> None:
-        # videos before moments: a build writes them the other way round, so a video seen here has its moments
-        # there
-        self.version = store.version()
+        snapshot = store.snapshot()
+        self.version = snapshot.version
         self._store, self._meta = store, meta
-        videos = store.videos(columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"])
+        videos = snapshot.videos(columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"])
         self._uri: dict[str, str] = dict(
             zip(videos["video_id"].to_pylist(), map(from_column, videos["uri"].to_pylist()), strict=True)
         )
         self._videos = videos
-        self._dataset = store.moments()
+        self._dataset = snapshot.moments
         self._fragments = self._read_fragments(earlier._fragments if earlier else {})
         parts = list(self._fragments.values())
         owner = [video_id for part in parts for video_id in part.video_id]

@@ -28,6 +28,7 @@ import lance
 
 from ..errors import IndexRecoveredWarning, IndexStateError
 from .durable import fsync_path, write_json
+from .published import Published, State
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE
 
 __all__ = [
@@ -62,19 +63,6 @@ PASSING = frozenset({errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errn
 """Errors on reading after which nothing must be set aside."""
 
 TABLES = (VIDEOS_TABLE, MOMENTS_TABLE)
-
-
-@dataclass(frozen=True)
-class State:
-    """Versions of the two tables that belong together, and when they were committed (seconds since 1970)."""
-
-    videos: int
-    moments: int
-    time_s: float
-
-    def version(self, table: str) -> int:
-        """The version of ``"videos"`` or ``"moments"``."""
-        return self.videos if table == VIDEOS_TABLE else self.moments
 
 
 @dataclass(frozen=True)
@@ -282,6 +270,9 @@ def recover(index: Path) -> str:
     moved: list[Path] = []
     try:
         aside.mkdir(exist_ok=True)
+        published = Published.read(index)
+        if (held := published.not_after(state)) != published:
+            held.write(index)  # first: a version that is gone must never be what a tag names
         for name, table in tables(index).items():
             late = {v: path for v, path in manifests(table).items() if v > state.version(name)}
             for version, path in sorted(late.items(), reverse=True):
@@ -323,7 +314,10 @@ def why(error: BaseException) -> str:
     return SOURCE_LINE.sub("", next(iter(str(error).splitlines()), type(error).__name__)).strip()
 
 
-def superseded(states: Sequence[State], name: str, on_disk: Iterable[int]) -> list[int]:
-    """Versions of a table that are older than every state of the journal."""
+def superseded(
+    states: Sequence[State], name: str, on_disk: Iterable[int], *, kept: Iterable[State] = ()
+) -> list[int]:
+    """Versions of a table that are older than every state of the journal, but for those of ``kept``."""
     oldest = min((state.version(name) for state in states), default=0)
-    return [version for version in on_disk if version < oldest]
+    spared = {state.version(name) for state in kept}
+    return [version for version in on_disk if version < oldest and version not in spared]

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ from .durable import fsync_path
 from .journal import (
     ASIDE,
     Journal,
-    State,
     checksum,
+    find_damage,
     manifests,
     newest_whole,
     open_table,
@@ -37,9 +37,10 @@ from .journal import (
     why,
 )
 from .lock import WriterLock
+from .published import PUBLISHED_NAME, Published, State
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord, moments_schema, videos_schema
 
-__all__ = ["Store", "lance_errors"]
+__all__ = ["Snapshot", "Store", "lance_errors"]
 
 IDS_PER_DELETE = 500  # keeps a filter expression short
 GRACE_S = 600.0
@@ -53,23 +54,51 @@ MOST_DELETED = 0.1  # of a fragment's rows; more are worth rewriting it
 RECOVERY_WAIT_S = 10.0  # another process that is restoring the index needs milliseconds
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Snapshot:
+    """Both tables as they were at one time, whatever is written meanwhile.
+
+    Attributes:
+        version: as :attr:`Store.version` was.
+        moments: a Lance dataset of ``moments``. It may have moments of videos that ``videos`` does not list yet.
+    """
+
+    index: Path
+    version: tuple[int, int, int]
+    moments: Any
+    _videos: Any
+
+    def videos(self, *, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
+        """The rows of ``videos``."""
+        with lance_errors(self.index, "read"):
+            return self._videos.to_table(columns=list(columns) if columns else None, filter=where)
+
+
 class Store:
     """An index's tables, opened for reading; writing needs nothing more than the lock.
 
     Where the newest commit is damaged, the last good state is restored first, with a warning; on a medium that
     cannot be written to it is read instead.
 
+    Args:
+        index: directory of the index.
+        tag: read what is published under this name, now and whenever it is published anew. Nothing can be written then.
+
     Raises:
-        IndexStateError: a table is missing, or nothing of it can be read.
+        IndexStateError: a table is missing, or nothing of it can be read; nothing is published as ``tag``, or what is
+            has been damaged.
     """
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Path, *, tag: str | None = None) -> None:
         self.index = index
+        self.tag = tag
         self._pinned: State | None = None
         self._files: dict[str, tuple[int, int]] | None = None
+        self._published: tuple[tuple[int, int, int], Published] | None = None
         with lance_errors(index, "open"):
-            _, reason = newest_whole(index)
-            if reason:
+            if tag is not None:
+                _check_published(index, tag, self.published().state(index, tag))
+            elif newest_whole(index)[1]:
                 self._pinned = _restore(index)
             self._open()
 
@@ -103,17 +132,50 @@ class Store:
         with lance_errors(self.index, "read"):
             if self._pinned is not None:
                 return self._pinned.videos, self._pinned.moments, 0
+            if self.tag is not None:
+                state = self.published().state(self.index, self.tag)
+                return state.videos, state.moments, _recoveries(self.index)
             videos, moments = (self._tables[name].latest_version for name in (VIDEOS_TABLE, MOMENTS_TABLE))
             return videos, moments, _recoveries(self.index)
 
-    def _snapshot(self, name: str) -> Any:
-        """A Lance dataset that stays at the newest version it has now."""
+    def published(self) -> Published:
+        """What the tags of the index name now; read only where it has changed.
+
+        Raises:
+            IndexStateError: it cannot be read.
+        """
+        try:
+            facts = os.stat(self.index / PUBLISHED_NAME)
+        except OSError:
+            return Published.read(self.index)  # which says why
+        seen = facts.st_mtime_ns, facts.st_ino, facts.st_size
+        if self._published is None or self._published[0] != seen:
+            self._published = seen, Published.read(self.index)
+        return self._published[1]
+
+    def snapshot(self) -> Snapshot:
+        """Both tables as they are now, to be read for as long as it takes."""
+        with lance_errors(self.index, "read"):
+            version = self.version()
+            if self.tag is None:
+                # videos before moments: a build writes them the other way round, so a video that is listed has its
+                # moments there
+                videos, moments = self._snapshot(VIDEOS_TABLE), self._snapshot(MOMENTS_TABLE)
+            else:
+                videos = self._snapshot(VIDEOS_TABLE, version[0])
+                moments = self._snapshot(MOMENTS_TABLE, version[1])
+            return Snapshot(index=self.index, version=version, moments=moments, _videos=videos)
+
+    def _snapshot(self, name: str, version: int | None = None) -> Any:
+        """A Lance dataset that stays at the newest version it has now, or that is published now; or at ``version``."""
         if self._pinned is not None:
             return self._tables[name]
         if self._recoveries != _recoveries(self.index):
             self._open()
         table = self._tables[name]
-        return table.checkout_version(table.latest_version)
+        if version is None and self.tag is not None:
+            version = self.published().state(self.index, self.tag).version(name)
+        return table.checkout_version(table.latest_version if version is None else version)
 
     def videos(self, *, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """The rows of ``videos`` as they are now."""
@@ -230,10 +292,25 @@ class Store:
                 self._note()
             self._drop_superseded()
 
+    def publish(self, tag: str) -> None:
+        """Let a tag name the present state of both tables."""
+        with lance_errors(self.index, "publish"):
+            self._note()  # a build that was killed may have left a commit that is not durable yet
+            state = Journal.read(self.index).states[-1]
+            Published.read(self.index).with_tag(tag, state, grace_s=GRACE_S).write(self.index)
+
+    def withdraw(self, tag: str) -> None:
+        """Delete a tag. Raises IndexStateError if there is none of that name."""
+        with lance_errors(self.index, "write to"):
+            published = Published.read(self.index)
+            published.state(self.index, tag)
+            published.without(tag, now_s=time.time(), grace_s=GRACE_S).write(self.index)
+
     def _drop_superseded(self) -> None:
         states = Journal.read(self.index).states
+        kept = Published.read(self.index).kept(now_s=time.time(), grace_s=GRACE_S)
         for name, path in tables(self.index).items():
-            if versions := superseded(states, name, manifests(path)):
+            if versions := superseded(states, name, manifests(path), kept=kept):
                 # delete_unverified: what killed builds left, which is safe under the writer's lock
                 self._snapshot(name).cleanup_old_versions(versions=versions, delete_unverified=True)
 
@@ -296,6 +373,18 @@ def _restore(index: Path) -> State | None:
         except IndexStateError:
             state, reason = newest_whole(index)
             return _read_instead(index, state, reason) if reason else None
+
+
+def _check_published(index: Path, tag: str, state: State) -> None:
+    journal = Journal.read(index)
+    for name in tables(index):
+        reason = find_damage(index, name, state.version(name), journal)
+        if reason is not None:
+            raise IndexStateError(
+                f"what is published of the index {str(index)!r} as {tag!r} cannot be read (version "
+                f"{state.version(name)} of the table {name!r}: {reason}); publish it again with: "
+                f"framesift publish --index {index} --tag {tag}"
+            )
 
 
 def _read_instead(index: Path, state: State, reason: str) -> State:
