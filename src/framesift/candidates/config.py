@@ -1,0 +1,63 @@
+"""Which engine proposes the candidates of a gallery, and how many rows it proposes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import ConfigError
+
+__all__ = ["EXACT_UP_TO", "CandidateConfig", "choose", "default_depth"]
+
+EXACT_UP_TO = (
+    100_000  # rows x 512 that one core scores in some 6 ms; below, an approximate engine has little to save
+)
+DEPTH = 200  # candidates that the matcher sees
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateConfig:
+    """How candidates are found.
+
+    Attributes:
+        kind: the engine. ``auto`` takes ``exact`` for small galleries and ``faiss`` for larger ones; ``milvus`` asks a
+            server, which has to be filled first.
+        by: what a moment is found by: the ``mean`` of its frames, or its best ``frame``.
+        rescored: how many of the rows that an approximate engine finds are scored again from their exact vectors; it
+            grows with the candidate depth. More finds more of the rows that exact scoring finds, for more work.
+        milvus_uri: where the server is, with ``kind="milvus"``: ``http://host:19530``, or the path of a Milvus Lite file.
+        milvus_collection: its collection; by default one named after the index.
+    """
+
+    kind: Literal["auto", "exact", "faiss", "milvus"] = "auto"
+    by: Literal["mean", "frame"] = "mean"
+    rescored: int = 1000
+    milvus_uri: str | None = None
+    milvus_collection: str | None = None
+
+    def __post_init__(self) -> None:
+        for key, value, choices in (
+            ("kind", self.kind, ("auto", "exact", "faiss", "milvus")),
+            ("by", self.by, ("mean", "frame")),
+        ):
+            if value not in choices:
+                raise ConfigError(f"candidates.{key} is {value!r}; it must be one of {', '.join(choices)}")
+        if self.rescored < 1:
+            raise ConfigError(f"candidates.rescored is {self.rescored}; it must be at least 1")
+
+
+def choose(rows: int, config: CandidateConfig) -> Literal["exact", "faiss", "milvus"]:
+    """The engine for a gallery.
+
+    Args:
+        rows: how many vectors are searched: moments, or frames with ``by="frame"``.
+        config: what was asked for.
+    """
+    if config.kind == "auto":
+        return "exact" if rows <= EXACT_UP_TO else "faiss"
+    return config.kind
+
+
+def default_depth(moments: int) -> int:
+    """How many candidates the matcher sees by default in a gallery of so many moments."""
+    return min(DEPTH, max(moments, 1))
