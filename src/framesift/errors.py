@@ -20,7 +20,8 @@
     +- MissingExtraError                an optional dependency is not installed
 
 :class:`IndexRecoveredWarning` is a UserWarning: the index works, but what was written last is missing. So is
-:class:`NotRerankedWarning`: a search has results, but some files that a reranker needs could not be read.
+:class:`NotRerankedWarning`: a search has results, but some files that a reranker needs could not be read; and
+:class:`StaleCandidatesWarning`: it has all results, but a server that proposes candidates is behind the index.
 
 A message says what was wrong (with the value), what was expected and what to do. ``exit_code`` is the
 status with which the command line ends; ``framesift --help`` lists them.
@@ -51,6 +52,7 @@ __all__ = [
     "ModelError",
     "NotRerankedWarning",
     "ShapeError",
+    "StaleCandidatesWarning",
     "UnknownModelError",
     "suggest",
 ]
@@ -155,6 +157,10 @@ class IndexRecoveredWarning(UserWarning):
 
 class NotRerankedWarning(UserWarning):
     """A reranker could not see the frames of some candidates, which keep the places that the matcher gave them."""
+
+
+class StaleCandidatesWarning(UserWarning):
+    """A server that proposes candidates does not hold all moments of an index; the others are scored one by one."""
 
 
 class DatasetError(FramesiftError):
