@@ -104,6 +104,12 @@ def index(
         "--compact",
         help="Merge small data files and drop earlier versions. Happens by itself in large builds. Needs no PATH.",
     ),
+    publish: str | None = typer.Option(
+        None,
+        "--publish",
+        metavar="TAG",
+        help="In the end, let this tag name the state of the index, as framesift publish does. Not with --watch.",
+    ),
     snap: float | None = typer.Option(
         None,
         min=0.0,
@@ -130,6 +136,7 @@ def index(
     from ..index.build import BuildConfig
     from ..index.files import check_paths
     from ..index.patterns import Patterns
+    from ..index.published import check_tag_name
 
     if not paths and not (prune or compact):
         raise InputError(
@@ -137,6 +144,10 @@ def index(
         )
     if not paths and (watch or prune_excluded or include or exclude):
         raise InputError("--watch, --include, --exclude and --prune-excluded are about a PATH; name a folder")
+    if publish is not None:
+        check_tag_name(publish)
+        if watch:
+            raise InputError("--publish comes at the end of a build, and --watch has none; use one of them")
     # first: a mistyped path or pattern shall neither fetch a model nor leave an empty index behind
     check_paths(paths or [])
     patterns = Patterns.of(include or (), exclude or ())
@@ -179,6 +190,8 @@ def index(
             if not as_json:
                 _tell(report)
         tidy()
+        if publish is not None:
+            opened.publish(publish)
         total = opened.info()
     if as_json:
         emit_json({**(report.to_dict() if report else {}), "pruned": pruned, "index": total.to_dict()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,11 @@ def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
     if summary.set_aside:
         facts["set aside"] = (
             f"{summary.set_aside} damaged or later manifests, in set-aside/; they may be deleted"
+        )
+    if summary.published:
+        facts["published"] = ", ".join(
+            f"{one.tag} ({time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(one.published_at_s))})"
+            for one in summary.published
         )
     for name, value in facts.items():
         say(f"{name:>10}  {value}")

@@ -24,6 +24,7 @@ from . import (
     info,
     mcp,
     models,
+    publishing,
     report,
     reproducing,
     searching,
@@ -77,6 +78,7 @@ app.command("tag", epilog=tagging.EXAMPLES)(tagging.tag)
 app.command("cut", epilog=taking.CUT_EXAMPLES)(taking.cut)
 app.command("sheet", epilog=taking.SHEET_EXAMPLES)(taking.sheet)
 app.command("serve", epilog=serving.EXAMPLES)(serving.serve)
+app.command("publish", epilog=publishing.EXAMPLES)(publishing.publish)
 app.command("evaluate", epilog=evaluating.EXAMPLES)(evaluating.evaluate)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("reproduce", epilog=reproducing.EXAMPLES)(reproducing.reproduce)

@@ -23,6 +23,7 @@ __all__ = [
     "HIT_HEADER",
     "INDEX_OPTION",
     "JSON_OPTION",
+    "TAG_OPTION",
     "ProgressLine",
     "attention_bar",
     "emit_json",
@@ -38,6 +39,12 @@ DEFAULT_INDEX = Path("framesift.index")
 
 INDEX_OPTION = typer.Option(
     DEFAULT_INDEX, "--index", "-i", envvar="FRAMESIFT_INDEX", help="Directory of the index."
+)
+TAG_OPTION = typer.Option(
+    None,
+    "--tag",
+    metavar="TAG",
+    help="Use the state that framesift publish named so, not what was indexed last.",
 )
 JSON_OPTION = typer.Option(False, "--json", help="Print JSON on stdout and nothing else.")
 

@@ -15,6 +15,7 @@ from .output import (
     HIT_HEADER,
     INDEX_OPTION,
     JSON_OPTION,
+    TAG_OPTION,
     emit_json,
     format_hit,
     format_time,
@@ -94,6 +95,7 @@ def search(
     no_rerank: bool = typer.Option(
         False, "--no-rerank", help="Leave the matcher's order, if the model has a reranker."
     ),
+    tag: str | None = TAG_OPTION,
     export: Path | None = EXPORT_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -114,7 +116,7 @@ def search(
         *(MomentTerm(moment=parse_moment(text)) for text in like_moment or ()),
     ]
     asked = parse(query, like=terms)
-    with Index.open(index, model=model) as opened:
+    with Index.open(index, model=model, tag=tag) as opened:
         answer = Searcher(opened).search(
             asked,
             k=k,

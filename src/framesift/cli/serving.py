@@ -65,6 +65,13 @@ def serve(
         help="Name under which browsers reach the server, besides localhost and IP addresses.",
     ),
     read_only: bool = typer.Option(False, "--read-only", help="Search only: nothing is indexed or tagged."),
+    tag: str | None = typer.Option(
+        None,
+        "--tag",
+        metavar="TAG",
+        help="Serve the state that framesift publish named so, and the next one once it is published. Implies "
+        "--read-only.",
+    ),
     insecure: bool = typer.Option(
         False, "--insecure", help="Listen beyond this machine without a token all the same."
     ),
@@ -100,8 +107,9 @@ def serve(
     settings = Settings(
         token=token,
         hosts=tuple(allow_host or ()),
-        allow_folders=_folders(allow_folder, sources),
-        read_only=read_only,
+        allow_folders=_folders(allow_folder, sources, tag),
+        read_only=read_only or tag is not None,
+        tag=tag,
         state=(state or state_folder()).absolute(),
         cache=cache_folder() / "serve",
     )
@@ -160,7 +168,7 @@ def _demo() -> Path:
         return opened.path
 
 
-def _folders(given: list[Path] | None, sources: dict[str, Any]) -> tuple[Path, ...]:
+def _folders(given: list[Path] | None, sources: dict[str, Any], tag: str | None) -> tuple[Path, ...]:
     """The folders that were allowed; without any, the home folder and those that hold indexed files."""
     from ..index import Index
 
@@ -170,7 +178,7 @@ def _folders(given: list[Path] | None, sources: dict[str, Any]) -> tuple[Path, .
     found = [folder.absolute() for folder in given or (Path.home(),)]
     if not given:
         for path in sources.values():
-            with Index.open(path) as opened:  # here, so that a wrong --index is told at once
+            with Index.open(path, tag=tag) as opened:  # here, so that a wrong --index is told at once
                 found += {Path(record.uri).parent for record in opened.videos()}
     return tuple(dict.fromkeys(found))
 

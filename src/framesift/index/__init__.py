@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .gallery import LanceGallery
     from .index import Index
     from .info import IndexInfo
+    from .published import Publication
     from .schema import IndexMeta, VideoRecord
     from .subtitle_refresh import SubtitleReport
     from .subtitles import SubtitleCounts, SubtitleCue, SubtitleHit, Subtitles, SubtitleTrack
@@ -30,6 +31,7 @@ __all__ = [
     "IndexMeta",
     "LanceGallery",
     "Progress",
+    "Publication",
     "SubtitleCounts",
     "SubtitleCue",
     "SubtitleHit",
@@ -51,6 +53,7 @@ _HOMES = {
     "IndexMeta": "schema",
     "LanceGallery": "gallery",
     "Progress": "build",
+    "Publication": "published",
     "SubtitleCounts": "subtitles",
     "SubtitleCue": "subtitles",
     "SubtitleHit": "subtitles",

@@ -28,6 +28,7 @@ from .lock import WriterLock
 from .own_model import OwnModel, loaded, reference_of
 from .patterns import Patterns
 from .plain_search import search
+from .published import DEFAULT_TAG, Publication, check_tag_name
 from .schema import IndexMeta, VideoRecord
 from .store import Store
 from .subtitle_store import SubtitleStore
@@ -112,23 +113,31 @@ class Index:
         return cls(path, meta, create_tables_in(path, meta), OwnModel(path, meta, encoding))
 
     @classmethod
-    def open(cls, path: str | Path, *, model: RetrievalModel | str | Path | None = None) -> Index:
+    def open(
+        cls,
+        path: str | Path,
+        *,
+        model: RetrievalModel | str | Path | None = None,
+        tag: str | None = None,
+    ) -> Index:
         """Open an index.
 
         Args:
             path: its directory.
             model: another model than the one it was built with. Its matcher may differ, its features must
                 not. Without it, the index's own is loaded when it is first needed.
+            tag: see what :meth:`publish` published under this name, not what was committed last; when it is published
+                anew, see that. The index cannot be changed through such an object.
 
         Raises:
             IndexNotFoundError: there is none at ``path``.
-            IndexStateError: it cannot be read.
+            IndexStateError: it cannot be read, or nothing is published as ``tag``.
             FingerprintError: ``model`` computes other features than those stored.
             ModelError: ``model`` cannot be had.
         """
         path = Path(path).absolute()
         meta = IndexMeta.read(path)
-        index = cls(path, meta, Store(path), OwnModel(path, meta))
+        index = cls(path, meta, Store(path, tag=tag), OwnModel(path, meta))
         if model is not None:
             index._model.use(model)
         return index
@@ -233,6 +242,7 @@ class Index:
             FingerprintError, ModelError: as for :attr:`model`.
         """
         given, patterns = listed(paths), Patterns.of(include, exclude)
+        self._check_writable()  # first: a model takes a while to load
         model = self.model
         with self._writing() as store:
             return build(
@@ -325,6 +335,7 @@ class Index:
         """
         from .watch import watch
 
+        self._check_writable()
         return watch(
             self,
             listed(paths),
@@ -371,6 +382,37 @@ class Index:
             store.compact(least_fragments=2)
             with SubtitleStore(self.path) as subtitles:
                 subtitles.compact()
+
+    def publish(self, tag: str = DEFAULT_TAG) -> None:
+        """Let a tag name the present state of the index, in one step for all who opened it with ``tag=``.
+
+        Videos, moments and the users' tags of videos are part of a state; subtitles are not, they are searched as they
+        are now. What a tag names takes room on the disk until the tag has moved on for ten minutes.
+
+        Args:
+            tag: letters, digits, dots, dashes and underscores.
+
+        Raises:
+            InputError: ``tag`` cannot be one.
+            IndexLockedError: another process is writing.
+        """
+        check_tag_name(tag)
+        with self._writing() as store:
+            store.publish(tag)
+
+    def withdraw(self, tag: str) -> None:
+        """Delete a tag; whoever opened the index with it gets an :class:`.IndexStateError` from now on.
+
+        Raises:
+            IndexStateError: there is no such tag.
+            IndexLockedError: another process is writing.
+        """
+        with self._writing() as store:
+            store.withdraw(tag)
+
+    def published(self) -> tuple[Publication, ...]:
+        """What the tags of the index name, sorted by tag."""
+        return self._opened().published().listed()
 
     def verify(self) -> Verification:
         """Read all of the index and check that it is whole; changes nothing.
@@ -457,9 +499,18 @@ class Index:
             raise IndexStateError(f"the index {str(self.path)!r} was closed")
         return self._store
 
+    def _check_writable(self) -> None:
+        tag = self._opened().tag
+        if tag is not None:
+            raise IndexStateError(
+                f"the index {str(self.path)!r} was opened as it is published under the tag {tag!r}, which cannot be "
+                "changed; open it without a tag to write to it, then publish it again"
+            )
+
     @contextmanager
     def _writing(self) -> Generator[Store]:
         """The lock, and tables of one's own: a search in another thread never sees them between two commits."""
+        self._check_writable()
         with WriterLock(self._opened().index):
             recover(self.path)
             yield Store(self.path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from .cutting import MomentMode
 from .journal import ASIDE
+from .published import Publication
 from .schema import IndexMeta
 from .store import Store
 from .subtitles import Subtitles
@@ -37,6 +38,7 @@ class IndexInfo:
         subtitled: videos with subtitles.
         cues: of all their subtitles.
         set_aside: manifests in ``set-aside/`` that could not be read or came after one of those.
+        published: what its tags name.
         format_version: of the layout.
     """
 
@@ -55,11 +57,12 @@ class IndexInfo:
     subtitled: int
     cues: int
     set_aside: int
+    published: tuple[Publication, ...]
     format_version: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "published": [one.to_dict() for one in self.published]}
 
 
 def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
@@ -83,6 +86,7 @@ def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
         subtitled=subtitles.videos,
         cues=subtitles.cues,
         set_aside=len(list((path / ASIDE).glob("*"))),
+        published=store.published().listed(),
         format_version=meta.format_version,
     )
 

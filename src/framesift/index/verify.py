@@ -16,6 +16,7 @@ import pyarrow as pa
 from ..errors import IndexStateError
 from .gallery import list_lengths, list_values
 from .journal import Journal, find_damage, newest, open_table, tables, why
+from .published import Published
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, moments_schema, videos_schema
 from .subtitles import SUBTITLES_NAME, open_to_read
 
@@ -66,14 +67,18 @@ class Verification:
 
 def verify(index: Path, meta: IndexMeta) -> Verification:
     """Check the newest state of an index. Changes nothing and needs no lock; a build may go on meanwhile."""
-    damaged = _files(index)
+    damaged, published = _files(index), _published(index)
     if damaged.problems:
-        return Verification(checks=[damaged])
+        return Verification(checks=[damaged, published])
     try:
-        return Verification(checks=[damaged, *_rows(index, meta), _subtitles(index)])
+        return Verification(checks=[damaged, published, *_rows(index, meta), _subtitles(index)])
     except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
         return Verification(
-            checks=[damaged, Check(name="rows", examined=0, problems=[f"cannot be read: {why(error)}"])]
+            checks=[
+                damaged,
+                published,
+                Check(name="rows", examined=0, problems=[f"cannot be read: {why(error)}"]),
+            ]
         )
 
 
@@ -96,6 +101,24 @@ def _files(index: Path) -> Check:
         return Check(name=name, examined=0, problems=[str(error)])
     problems = [f"table {table!r}: {reason}" for table, reason in found.items() if reason]
     return Check(name=name, examined=examined, problems=problems)
+
+
+def _published(index: Path) -> Check:
+    """Whether every tag names versions that are there and whole by their files' checksums."""
+    name = "published states"
+    try:
+        journal = Journal.read(index)
+        tags = Published.read(index).states
+        problems = [
+            f"{tag!r}: version {state.version(table)} of the table {table!r}: {reason}; publish it again with: "
+            f"framesift publish --index {index} --tag {tag}"
+            for tag, state in sorted(tags.items())
+            for table in tables(index)
+            if (reason := find_damage(index, table, state.version(table), journal, checked_bytes=None))
+        ]
+    except IndexStateError as error:
+        return Check(name=name, examined=0, problems=[str(error)])
+    return Check(name=name, examined=len(tags), problems=problems)
 
 
 def _rows(index: Path, meta: IndexMeta) -> Iterator[Check]:

@@ -78,10 +78,14 @@ class Library:
         name: in the API and on the page.
         source: directory of the index, or an open one (whose model is then used as it is).
         models: where the model is taken from, if the index does not bring its own.
+        tag: what is published under this name is served; an open index stays as it is.
     """
 
-    def __init__(self, name: str, source: str | Path | Index, models: Models) -> None:
+    def __init__(
+        self, name: str, source: str | Path | Index, models: Models, *, tag: str | None = None
+    ) -> None:
         self.name = name
+        self._tag = tag
         self._models = models
         self._given = source if isinstance(source, Index) else None
         self.path = self._given.path if self._given is not None else Path(str(source)).absolute()
@@ -99,7 +103,7 @@ class Library:
         """The index without its model: what it holds can be seen even where the model cannot be had."""
         with self._opening:
             if self._listing is None:
-                self._listing = Index.open(self.path)
+                self._listing = Index.open(self.path, tag=self._tag)
             return self._listing
 
     @property
@@ -123,7 +127,7 @@ class Library:
             raise IndexStateError(
                 f"the index {self.name!r} was built with a model that has no name; it cannot be searched by a server"
             )
-        return Index.open(self.path, model=self._models.get(name))
+        return Index.open(self.path, model=self._models.get(name), tag=self._tag)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -185,17 +189,17 @@ class Library:
 
 
 class Libraries:
-    """All indexes of a server, by name, in the order in which they were given.
+    """All indexes of a server, by name, in the order in which they were given; ``tag`` as for :class:`Library`.
 
     Raises:
         InputError: there is none.
     """
 
-    def __init__(self, sources: Mapping[str, str | Path | Index]) -> None:
+    def __init__(self, sources: Mapping[str, str | Path | Index], *, tag: str | None = None) -> None:
         if not sources:
             raise InputError("there is no index to serve; give one: framesift serve --index DIR")
         models = Models()
-        self._all = {name: Library(name, source, models) for name, source in sources.items()}
+        self._all = {name: Library(name, source, models, tag=tag) for name, source in sources.items()}
 
     def __iter__(self):
         return iter(self._all.values())

@@ -33,6 +33,7 @@ class Settings:
             own name to this address is thereby refused).
         allow_folders: where folders may be browsed and indexed from; links in them must not lead out of them.
         read_only: nothing can be indexed, tagged or forgotten.
+        tag: serve what is published under this name, as :meth:`.Index.open` does; None: what was committed last.
         state: folder of jobs.
         cache: folder of pictures, clips and uploads.
         cache_bytes: what pictures and clips may take there; the ones unused longest go first.
@@ -55,6 +56,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     allow_folders: tuple[Path, ...] = field(default_factory=lambda: (Path.home(),))
     read_only: bool = False
+    tag: str | None = None
     state: Path = field(default_factory=state_folder)
     cache: Path = field(default_factory=lambda: cache_folder() / "serve")
     cache_bytes: int = 2 * 2**30
