@@ -18,6 +18,7 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "File",
     "Plan",
+    "Todo",
     "by_folder",
     "check_paths",
     "content_hash",
@@ -43,18 +44,22 @@ class File:
     mtime_ns: int
 
 
+Todo = tuple[File, VideoRecord | None]
+"""A file to read, and the row that it replaces, if any."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a build will do.
 
     Attributes:
-        todo: files to read, each with the row that it replaces, if any.
+        todo: files to read.
         moved: rows whose file lies elsewhere now, as they will be.
         skipped: number of files that are known and unchanged.
         known_failures: those among them that failed before; they are not tried again.
     """
 
-    todo: list[tuple[File, VideoRecord | None]] = field(default_factory=list)
+    todo: list[Todo] = field(default_factory=list)
     moved: list[VideoRecord] = field(default_factory=list)
     skipped: int = 0
     known_failures: int = 0

@@ -17,9 +17,10 @@ from ..errors import IndexStateError, InputError, suggest
 from ..features import VideoFeatures
 from ..ranking import RERANK_DEPTH, Hit
 from . import changes
-from .build import BuildConfig, BuildReport, Progress, build
+from .build import BuildConfig, BuildReport, Progress, build, encode_here
 from .creation import check_free, create_tables_in
 from .cutting import MomentMode
+from .encoding import Encode
 from .files import listed
 from .gallery import LanceGallery
 from .info import IndexInfo, info_of
@@ -219,6 +220,7 @@ class Index:
         exclude: str | Iterable[str] = (),
         progress: Callable[[Progress], None] | None = None,
         config: BuildConfig | None = None,
+        encode: Encode | None = None,
     ) -> BuildReport:
         """Index video files and folders of them, with their subtitles; what is known and unchanged is skipped.
 
@@ -232,6 +234,8 @@ class Index:
                 files in the folders do; neither makes the index forget what it holds (see :meth:`prune_excluded`).
             progress: called at the start and after every file.
             config: decoding processes, time limit, batch and commit sizes.
+            encode: what reads and encodes the files, a cluster for instance; default: the index's model, in this
+                process and children of it.
 
         Returns:
             What was done, with one error for every file that could not be read.
@@ -243,13 +247,13 @@ class Index:
         """
         given, patterns = listed(paths), Patterns.of(include, exclude)
         self._check_writable()  # first: a model takes a while to load
-        model = self.model
+        encode = encode or encode_here(self.model)
         with self._writing() as store:
             return build(
                 store,
                 self._meta,
-                model,
                 given,
+                encode=encode,
                 config=config or BuildConfig(),
                 progress=progress,
                 patterns=patterns,

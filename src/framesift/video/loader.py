@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from .decode import Transform, decode
 from .frames import Frames
 from .sampling import Sampler, Uniform
 
-__all__ = ["available_cores", "load_videos", "read_each"]
+__all__ = ["DecodingPool", "available_cores", "load_videos", "read_each"]
 
 _START_TIMEOUT_S = 60.0  # an interpreter with numpy and PyAV starts in under a second on an idle machine
 _AHEAD = 2  # files in work or waiting for the caller, per worker, unless the caller wants more
@@ -78,14 +78,17 @@ def load_videos(
         raise InputError(f"timeout_s must be positive, got {timeout_s}")
     if workers == 0:
         return (_attempt(decoder, path, sampler, transform) for path in paths)
-    if memory_bytes < 1:
-        raise InputError(f"memory_bytes must be positive, got {memory_bytes}")
     return _load_in_workers(
+        DecodingPool(
+            sampler,
+            workers=workers,
+            timeout_s=timeout_s,
+            memory_bytes=memory_bytes,
+            transform=transform,
+            decoder=decoder,
+        ),
         paths,
-        (decoder, sampler, transform, memory_bytes),
-        workers=workers,
-        timeout_s=timeout_s,
-        ahead=max(ahead, _AHEAD * workers),
+        ahead=ahead,
         ahead_bytes=ahead_bytes,
     )
 
@@ -134,48 +137,85 @@ def _attempt(
 
 
 def _load_in_workers(
+    pool: DecodingPool,
     paths: Iterable[str | os.PathLike[str]],
-    work: _Work,
     *,
-    workers: int,
-    timeout_s: float,
     ahead: int,
     ahead_bytes: int,
 ) -> Generator[Frames | DecodeError]:
-    pool = [_Worker(work) for _ in range(workers)]
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    for worker in pool:
-        idle.put(worker)
+    with pool:
+        yield from pool.load(paths, ahead=ahead, ahead_bytes=ahead_bytes)
 
-    def run(path: str) -> Frames | DecodeError:
-        worker = idle.get()
-        try:
-            return worker.decode(path, timeout_s)
-        finally:
-            idle.put(worker)
 
-    threads = ThreadPoolExecutor(workers, thread_name_prefix="framesift-decode")
-    pending: deque[Future[Frames | DecodeError]] = deque()
+class DecodingPool:
+    """The processes of :func:`load_videos`, kept from one list of files to the next; a context manager.
 
-    def enough() -> bool:
-        full = len(pending) >= _AHEAD * workers and _waiting_bytes(pending) > ahead_bytes
-        return full or len(pending) >= ahead
+    They are started when they are first needed. Arguments as for :func:`load_videos`, with one worker at least.
+    """
 
-    try:
-        for path in paths:
-            pending.append(threads.submit(run, path_text(path)))
-            while enough():
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
-        for worker in pool:
+    def __init__(
+        self,
+        sampler: Sampler,
+        *,
+        workers: int,
+        timeout_s: float = 120.0,
+        memory_bytes: int = MEMORY_BYTES,
+        transform: Transform | None = None,
+        decoder: Decoder = decode,
+    ) -> None:
+        if workers < 1:
+            raise InputError(f"a pool needs a worker at least, got {workers}")
+        if memory_bytes < 1:
+            raise InputError(f"memory_bytes must be positive, got {memory_bytes}")
+        self._timeout_s = timeout_s
+        self._workers = [_Worker((decoder, sampler, transform, memory_bytes)) for _ in range(workers)]
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._idle.put(worker)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="framesift-decode")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes, even in the middle of a file."""
+        for worker in self._workers:
             worker.close()  # a thread that waits for it sees the connection end
-        threads.shutdown()
-        for worker in pool:
+        self._threads.shutdown(cancel_futures=True)
+        for worker in self._workers:
             worker.release()
+
+    def load(
+        self, paths: Iterable[str | os.PathLike[str]], *, ahead: int = 0, ahead_bytes: int = 2**28
+    ) -> Generator[Frames | DecodeError]:
+        """What :func:`load_videos` gives for those paths; one list at a time."""
+        least = _AHEAD * len(self._workers)
+        pending: deque[Future[Frames | DecodeError]] = deque()
+
+        def enough() -> bool:
+            full = len(pending) >= least and _waiting_bytes(pending) > ahead_bytes
+            return full or len(pending) >= max(ahead, least)
+
+        try:
+            for path in paths:
+                pending.append(self._threads.submit(self._decode, path_text(path)))
+                while enough():
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _decode(self, path: str) -> Frames | DecodeError:
+        worker = self._idle.get()
+        try:
+            return worker.decode(path, self._timeout_s)
+        finally:
+            self._idle.put(worker)
 
 
 def _waiting_bytes(pending: Iterable[Future[Frames | DecodeError]]) -> int:
