@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning
+from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning, StaleCandidatesWarning
 from . import (
     data,
     demo,
@@ -23,6 +23,7 @@ from . import (
     indexing,
     info,
     mcp,
+    milvus,
     models,
     publishing,
     report,
@@ -86,13 +87,14 @@ app.command("info", epilog=info.EXAMPLES)(info.info)
 app.command("mcp", epilog=mcp.EXAMPLES)(mcp.mcp)
 app.add_typer(models.app, name="models", epilog=models.EXAMPLES)
 app.add_typer(data.app, name="data", epilog=data.EXAMPLES)
+app.add_typer(milvus.app, name="milvus", epilog=milvus.EXAMPLES)
 app.command("experiment", epilog=experimenting.EXAMPLES)(experimenting.experiment)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-OUR_WARNINGS = (IndexRecoveredWarning, NotRerankedWarning)
+OUR_WARNINGS = (IndexRecoveredWarning, NotRerankedWarning, StaleCandidatesWarning)
 
 
 def _say_interrupted() -> None:
