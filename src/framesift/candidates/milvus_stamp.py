@@ -99,5 +99,5 @@ def collection_for(index: str) -> str:
 
 
 def version_text(version: tuple[int, ...]) -> str:
-    """A version of an index (:attr:`.Index.version`) as a collection is stamped with it."""
+    """An index' version as a collection is stamped with it: of ``(12, 14, 0)`` it is ``12.14.0``."""
     return ".".join(map(str, version))

@@ -1,21 +1,19 @@
-"""An index as the source of a Milvus collection: which moments it has, read from the tables batch by batch."""
+"""An index as the source of a Milvus collection: which moments it has, batch by batch."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
 from ..candidates import milvus_sync
 from ..candidates.milvus_server import TOKEN_VARIABLE, MilvusServer
 from ..candidates.milvus_stamp import collection_for, version_text
 from ..candidates.milvus_sync import MilvusStatus, MomentBatch, Source, SyncProgress, SyncReport
-from .schema import IndexMeta, from_column, tags_of
-from .store import Snapshot, Store, lance_errors
+from .gallery import LanceGallery
+from .index import Index
 
 __all__ = ["milvus_status", "rebuild_milvus", "sync_milvus"]
 
@@ -81,69 +79,40 @@ def _opened(
     index: str | Path, uri: str, collection: str | None, token: str | None
 ) -> Generator[tuple[MilvusServer, str, Source]]:
     """The server, the name of the collection, and the index as it is now."""
-    path = Path(index).absolute()
-    meta = IndexMeta.read(path)
-    snapshot = Store(path).snapshot()
-    videos = _Videos(snapshot)
-    source = Source(
-        name=str(path),
-        fingerprint=meta.fingerprint,
-        dim=meta.dim,
-        version=version_text(snapshot.version),
-        moments=_count(snapshot, videos),
-        batches=lambda: _batches(snapshot, videos, meta.dim),
-    )
-    with MilvusServer(uri, token=token or os.environ.get(TOKEN_VARIABLE)) as server:
-        yield server, collection or collection_for(str(path)), source
-
-
-class _Videos:
-    """What Milvus holds of videos, by video id."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        table = snapshot.videos(columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"])
-        self._number = {video_id: i for i, video_id in enumerate(table["video_id"].to_pylist())}
-        self._folder = [_folder(from_column(uri)) for uri in table["uri"].to_pylist()]
-        self._mtime_ns: list[int] = table["mtime_ns"].to_pylist()
-        self._duration_s: list[float | None] = table["duration_s"].to_pylist()
-        self._tags = [
-            sorted({tag.casefold() for tag in tags_of(metadata)})
-            for metadata in table["metadata"].to_pylist()
-        ]
-
-    def __contains__(self, video_id: str) -> bool:
-        return video_id in self._number
-
-    def batch(self, moment_ids: list[str], video_ids: list[str], vectors: np.ndarray) -> MomentBatch:
-        numbers = [self._number[video_id] for video_id in video_ids]
-        return MomentBatch(
-            moment_ids=moment_ids,
-            video_ids=video_ids,
-            folders=[self._folder[i] for i in numbers],
-            mtimes_ns=[self._mtime_ns[i] for i in numbers],
-            durations_s=[self._duration_s[i] for i in numbers],
-            tags=[self._tags[i] for i in numbers],
-            vectors=vectors,
+    with Index.open(index) as opened:
+        gallery = opened.gallery()
+        source = Source(
+            name=str(opened.path),
+            fingerprint=opened.info().fingerprint,
+            dim=gallery.dim,
+            version=version_text(gallery.version),
+            moments=len(gallery),
+            batches=lambda: _batches(gallery),
         )
+        with MilvusServer(uri, token=token or os.environ.get(TOKEN_VARIABLE)) as server:
+            yield server, collection or collection_for(str(opened.path)), source
 
 
-def _batches(snapshot: Snapshot, videos: _Videos, dim: int) -> Iterator[MomentBatch]:
-    """All moments whose video is known: the others are what a killed build left."""
-    columns = ["moment_id", "video_id", "vector"]
-    with lance_errors(snapshot.index, "read"):
-        for rows in snapshot.moments.to_batches(columns=columns, batch_size=ROWS_AT_ONCE):
-            known = np.array([video_id in videos for video_id in rows["video_id"].to_pylist()], dtype=bool)
-            kept = rows if known.all() else rows.filter(pa.array(known))
-            vectors = kept["vector"].flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-            yield videos.batch(kept["moment_id"].to_pylist(), kept["video_id"].to_pylist(), vectors)
-
-
-def _count(snapshot: Snapshot, videos: _Videos) -> int:
-    with lance_errors(snapshot.index, "read"):
-        return sum(
-            sum(video_id in videos for video_id in rows["video_id"].to_pylist())
-            for rows in snapshot.moments.to_batches(columns=["video_id"])
-        )
+def _batches(gallery: LanceGallery) -> Iterator[MomentBatch]:
+    moment_ids, videos = gallery.moment_ids(), gallery.catalogue
+    folders = [_folder(uri) for uri in videos.uris]
+    mtimes_ns: list[int] = videos.mtime_ns.tolist()
+    durations_s = [None if math.isnan(duration) else duration for duration in videos.duration_s.tolist()]
+    tags = [sorted({tag.casefold() for tag in given}) for given in videos.tags]
+    for begin, block in gallery.vector_blocks():
+        for first in range(0, len(block), ROWS_AT_ONCE):
+            vectors = block[first : first + ROWS_AT_ONCE]
+            rows = slice(begin + first, begin + first + len(vectors))
+            numbers: list[int] = videos.video[rows].tolist()
+            yield MomentBatch(
+                moment_ids=moment_ids[rows],
+                video_ids=[videos.video_ids[i] for i in numbers],
+                folders=[folders[i] for i in numbers],
+                mtimes_ns=[mtimes_ns[i] for i in numbers],
+                durations_s=[durations_s[i] for i in numbers],
+                tags=[tags[i] for i in numbers],
+                vectors=vectors,
+            )
 
 
 def _folder(path: str) -> str:
