@@ -22,6 +22,8 @@ def best(
         scores: their scores, ``[row]``.
         depth: how many; all, where there are fewer.
     """
+    if not depth:
+        return rows[:0], scores[:0]
     if depth < len(scores):
         # Everything that ties with the last one is kept until the order is known: a partition alone would pick at will.
         least = np.partition(scores, len(scores) - depth)[len(scores) - depth]
@@ -31,8 +33,8 @@ def best(
     return rows[order], scores[order]
 
 
-def stacked(found: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]]) -> Found:
-    """One :class:`Found` of as many rows and scores for every query."""
+def stacked(found: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]], depth: int) -> Found:
+    """One :class:`Found` of the ``depth`` rows and scores of every query."""
     if not found:
-        return Found(rows=np.empty((0, 0), np.int64), scores=np.empty((0, 0), np.float32))
+        return Found(rows=np.empty((0, depth), np.int64), scores=np.empty((0, depth), np.float32))
     return Found(rows=np.stack([rows for rows, _ in found]), scores=np.stack([scores for _, scores in found]))

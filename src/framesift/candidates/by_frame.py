@@ -65,7 +65,7 @@ class ByFrame(CandidateIndex):
             ranked = [self._distinct(*one, depth) for one in zip(found.rows, found.scores, strict=True)]
             # depth x most frames hold at least depth rows, so that this ends.
             if all(len(rows) == depth for rows, _ in ranked):
-                return stacked(ranked)
+                return stacked(ranked, depth)
             wanted = min(2 * wanted, depth * self._most)
 
     def _distinct(

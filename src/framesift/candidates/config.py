@@ -25,7 +25,7 @@ class CandidateConfig:
         by: what a moment is found by: the ``mean`` of its frames, or its best ``frame``.
         rescored: how many of the rows that an approximate engine finds are scored again from their exact vectors; it
             grows with the candidate depth. More finds more of the rows that exact scoring finds, for more work.
-        milvus_uri: where the server is, with ``kind="milvus"``: ``http://host:19530``, or the path of a Milvus Lite file.
+        milvus_uri: where the server is, ``http://host:19530``, or the path of a Milvus Lite file.
         milvus_collection: its collection; by default one named after the index.
     """
 
