@@ -122,6 +122,11 @@ class Store:
             store._note()
         return store
 
+    @property
+    def cache_folder(self) -> Path:
+        """Where the hot path's cache of this index lies."""
+        return self.index / "cache"
+
     # ---- reading
 
     def version(self) -> tuple[int, int, int]:
