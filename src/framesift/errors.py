@@ -20,8 +20,9 @@
     +- MissingExtraError                an optional dependency is not installed
 
 :class:`IndexRecoveredWarning` is a UserWarning: the index works, but what was written last is missing. So is
-:class:`NotRerankedWarning`: a search has results, but some files that a reranker needs could not be read; and
-:class:`StaleCandidatesWarning`: it has all results, but a server that proposes candidates is behind the index.
+:class:`NotRerankedWarning`: a search has results, but some files that a reranker needs could not be read;
+:class:`StaleCandidatesWarning`: it has all results, but a server that proposes candidates is behind the index; and
+:class:`IndexCacheWarning`: it has all results, but is slower than it could be.
 
 A message says what was wrong (with the value), what was expected and what to do. ``exit_code`` is the
 status with which the command line ends; ``framesift --help`` lists them.
@@ -42,6 +43,7 @@ __all__ = [
     "EmptyVideoError",
     "FingerprintError",
     "FramesiftError",
+    "IndexCacheWarning",
     "IndexLockedError",
     "IndexNotFoundError",
     "IndexRecoveredWarning",
@@ -149,6 +151,10 @@ class FingerprintError(IndexStateError):
 
 class IndexLockedError(IndexStateError):
     """Another process is writing to the index."""
+
+
+class IndexCacheWarning(UserWarning):
+    """Part of an index's cache is damaged or could not be written; its tables are read instead, with the same results."""
 
 
 class IndexRecoveredWarning(UserWarning):

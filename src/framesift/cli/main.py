@@ -12,7 +12,13 @@ from typing import Any
 
 import typer
 
-from ..errors import FramesiftError, IndexRecoveredWarning, NotRerankedWarning, StaleCandidatesWarning
+from ..errors import (
+    FramesiftError,
+    IndexCacheWarning,
+    IndexRecoveredWarning,
+    NotRerankedWarning,
+    StaleCandidatesWarning,
+)
 from . import (
     data,
     demo,
@@ -94,7 +100,7 @@ app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 
 INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-OUR_WARNINGS = (IndexRecoveredWarning, NotRerankedWarning, StaleCandidatesWarning)
+OUR_WARNINGS = (IndexCacheWarning, IndexRecoveredWarning, NotRerankedWarning, StaleCandidatesWarning)
 
 
 def _say_interrupted() -> None:
