@@ -1,30 +1,39 @@
-"""An index as a gallery: the coarse vectors in memory, everything else read from the table when asked for.
+"""An index as a gallery: vectors, frames and codes mapped from its cache, or read from the table where there is none.
 
-Scoring every vector exactly takes 3 ms per 100,000 moments of width 512 on a core, so that no approximate
-index is needed up to some 100,000 moments; the vectors take 2 KiB of memory each.
+Which rows are proposed for a text is decided by an engine that is chosen by size (:mod:`framesift.candidates`); what
+comes after it is the same for all of them.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from jaxtyping import Float, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..features import TextFeatures, VideoFeatures
-from ..ranking import Gallery, exact_candidates
-from .schema import IndexMeta, VideoRecord, from_column, tags_of
-from .store import Store, lance_errors
+from ..candidates import CandidateConfig, default_depth
+from ..features import TextFeatures, VideoFeatures, unit
+from ..ranking import Gallery
+from .cache import CacheFolder
+from .cache.rows import MomentRows
+from .cache.vectors import MomentVectors
+from .engine import engine_for
+from .schema import IndexMeta, VideoRecord, from_column, tags_of, to_column
+from .store import Store
 
-__all__ = ["Catalogue", "LanceGallery", "MomentRow", "list_lengths", "list_values"]
+if TYPE_CHECKING:
+    from ..candidates import CandidateIndex
 
-COLUMNS = ("video_id", "start_s", "end_s", "vector")
+__all__ = ["Catalogue", "LanceGallery", "MomentRow"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,146 +66,226 @@ class Catalogue:
     video: NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class _Fragment:
-    """The part of the table that one commit wrote, as held in memory; rows in the table's order."""
-
-    video_id: list[str]
-    start_s: np.ndarray
-    end_s: np.ndarray
-    vector: np.ndarray
-
-    @classmethod
-    def read(cls, fragment: Any, dim: int) -> _Fragment:
-        table = fragment.to_table(columns=list(COLUMNS))
-        flat = table["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-        return cls(
-            table["video_id"].to_pylist(),
-            table["start_s"].to_numpy(),
-            table["end_s"].to_numpy(),
-            flat.reshape(-1, dim),
-        )
-
-
 class LanceGallery(Gallery):
-    """One consistent state of an index; :meth:`refreshed` gives the next.
+    """One consistent state of an index; :meth:`refreshed` gives the next. Threads may share it.
 
     A row is a moment, numbered in the table's order. Moments without a row in ``videos`` are not part of it.
+
+    Args:
+        store: of the index.
+        meta: of the index.
+        config: what proposes candidates; default: chosen by size.
+        earlier: of an earlier version; what it has read is not read again.
     """
 
-    def __init__(self, store: Store, meta: IndexMeta, *, earlier: LanceGallery | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        meta: IndexMeta,
+        *,
+        config: CandidateConfig | None = None,
+        earlier: LanceGallery | None = None,
+    ) -> None:
         snapshot = store.snapshot()
         self.version = snapshot.version
+        self.config = config or CandidateConfig()
         self._store, self._meta = store, meta
-        videos = snapshot.videos(columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"])
-        self._uri: dict[str, str] = dict(
-            zip(videos["video_id"].to_pylist(), map(from_column, videos["uri"].to_pylist()), strict=True)
+        self._videos = snapshot.videos(
+            columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"]
+        ).combine_chunks()
+        self._cache = earlier._cache if earlier else CacheFolder(store.cache_folder, meta.dim)
+        self._rows = MomentRows(
+            store.index,
+            snapshot.moments,
+            self._cache,
+            meta.dim,
+            earlier=earlier._rows if earlier else None,
         )
-        self._videos = videos
-        self._dataset = snapshot.moments
-        self._fragments = self._read_fragments(earlier._fragments if earlier else {})
-        parts = list(self._fragments.values())
-        owner = [video_id for part in parts for video_id in part.video_id]
-        self._offset = np.array(
-            [i for i, video_id in enumerate(owner) if video_id in self._uri], dtype=np.int64
+        numbers = self._numbers()
+        known = numbers >= 0
+        self._offset = None if known.all() else np.flatnonzero(known)
+        self.video: NDArray[np.int64] = numbers if self._offset is None else numbers[self._offset]
+        """Number of every row's video in :attr:`catalogue`, ``[row]``."""
+        self.start_s: NDArray[np.float64] = self._column("start_s")
+        """Where every row begins in its video, in seconds, ``[row]``."""
+        self.end_s: NDArray[np.float64] = self._column("end_s")
+        """Where every row ends (exclusive), in seconds, ``[row]``."""
+        self._vectors = MomentVectors(self._rows, self._offset)
+        self._lock = threading.Lock()
+        self._engine: CandidateIndex | None = None
+
+    def _numbers(self) -> NDArray[np.int64]:
+        """Of every row of the table the number of its video, -1 where there is none."""
+        parts = self._rows.parts
+        names = [part.video_id.dictionary for part in parts]
+        found = pc.call_function(
+            "index_in", [pa.chunked_array(names, pa.string())], pc.SetLookupOptions(value_set=self._ids)
         )
-        self._video_id = [owner[i] for i in self._offset]
-        self._start_s = _joined([part.start_s for part in parts])[self._offset]
-        self._end_s = _joined([part.end_s for part in parts])[self._offset]
-        empty = np.zeros((0, meta.dim), np.float32)
-        vectors = np.concatenate([empty, *(part.vector for part in parts)])
-        self._vectors = torch.from_numpy(
-            vectors if len(self._offset) == len(vectors) else vectors[self._offset]
-        )
+        number_of = found.fill_null(-1).to_numpy().astype(np.int64)
+        numbers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+        first = 0
+        for part, own in zip(parts, names, strict=True):
+            numbers.append(number_of[first : first + len(own)][part.video_id.indices.to_numpy()])
+            first += len(own)
+        return np.concatenate(numbers)
+
+    def _column(self, name: str) -> NDArray[np.float64]:
+        joined = np.concatenate([np.zeros(0), *(getattr(part, name) for part in self._rows.parts)])
+        return joined if self._offset is None else joined[self._offset]
+
+    @property
+    def _ids(self) -> pa.Array:
+        return _array(self._videos["video_id"])
+
+    @property
+    def _uris(self) -> pa.Array:
+        return _array(self._videos["uri"])
 
     def __len__(self) -> int:
-        return len(self._offset)
+        return len(self.video)
 
     def __repr__(self) -> str:
-        return f"<LanceGallery {len(self)} moments of {len(self._uri)} videos>"
+        return f"<LanceGallery {len(self)} moments of {len(self._videos)} videos>"
 
     def refreshed(self) -> LanceGallery:
         """This gallery, or a new one if the index has changed; only what was written since is read."""
         if self._store.version() == self.version:
             return self
-        return LanceGallery(self._store, self._meta, earlier=self)
+        return LanceGallery(self._store, self._meta, config=self.config, earlier=self)
 
-    def candidates(self, text: TextFeatures, depth: int | None) -> Int64[Tensor, "text candidate"]:
-        return exact_candidates(text, self._vectors, depth)
+    # ---- candidates
 
     @property
-    def vectors(self) -> Float[Tensor, "row dim"]:
-        """The coarse vector of every row: the unit-normalised mean of its frames. Not a copy: do not write to it."""
-        return self._vectors
+    def engine(self) -> CandidateIndex:
+        """What proposes candidates; made when it is first asked for.
+
+        Raises:
+            InputError: the index's cache lacks what :attr:`config` asks for.
+            IndexStateError: a server cannot be reached.
+        """
+        with self._lock:
+            if self._engine is None:
+                self._engine = engine_for(
+                    self.config,
+                    self._store.index,
+                    self._rows,
+                    self._offset,
+                    vectors=self._vectors,
+                    moment_ids=self.moment_ids,
+                    fingerprint=self._meta.fingerprint,
+                    version=self.version,
+                )
+            return self._engine
+
+    @property
+    def default_depth(self) -> int:
+        """How many candidates are compared frame by frame where nobody says."""
+        return default_depth(len(self))
+
+    def candidates(
+        self, text: TextFeatures, depth: int | None, *, allowed: NDArray[np.bool_] | None = None
+    ) -> Int64[Tensor, "text candidate"]:
+        """The ``depth`` rows most promising for every text, in ascending row order.
+
+        Args:
+            text: only ``sentence`` is used; its length does not matter.
+            depth: ``None``, or more than there are rows, means all rows.
+            allowed: which rows may be proposed, ``[row]``; it acts before the cut. None: all.
+        """
+        count = len(self) if allowed is None else int(np.count_nonzero(allowed))
+        if depth is None or depth >= count:
+            rows = torch.arange(len(self)) if allowed is None else torch.from_numpy(np.flatnonzero(allowed))
+            return rows.expand(len(text), count)
+        queries = unit(text.sentence.detach().to("cpu", torch.float32)).numpy()
+        found = self.engine.search(queries, depth, allowed=allowed)
+        return torch.from_numpy(np.sort(found.rows, axis=1))
+
+    # ---- vectors
+
+    @property
+    def dim(self) -> int:
+        """Width of the embeddings."""
+        return self._meta.dim
+
+    def vectors_of(self, rows: Int64[Tensor, " row"]) -> Float[Tensor, "row dim"]:
+        """Coarse vectors of those rows, in that order: the unit-normalised mean of their frames."""
+        return torch.from_numpy(self._vectors.take(rows.numpy()))
+
+    def vector_blocks(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """The coarse vectors of all rows in order, block by block: its first row, and ``[row, dim]``, not to be written
+        to."""
+        return self._vectors.blocks()
+
+    # ---- features
 
     @property
     def num_frames(self) -> int:
         """Frames to which features are padded at least."""
         return self._meta.num_frames
 
-    @property
-    def start_s(self) -> NDArray[np.float64]:
-        """Where every row begins in its video, in seconds, ``[row]``."""
-        return self._start_s
-
-    @property
-    def end_s(self) -> NDArray[np.float64]:
-        """Where every row ends (exclusive), in seconds, ``[row]``."""
-        return self._end_s
-
-    @cached_property
-    def catalogue(self) -> Catalogue:
-        """What is known of the videos of the rows."""
-        number = {video_id: i for i, video_id in enumerate(self._uri)}
-        duration = self._videos["duration_s"].to_pylist()
-        return Catalogue(
-            video_ids=tuple(self._uri),
-            uris=tuple(self._uri.values()),
-            mtime_ns=self._videos["mtime_ns"].to_numpy(),
-            duration_s=np.array([np.nan if s is None else s for s in duration], dtype=np.float64),
-            tags=tuple(map(tags_of, self._videos["metadata"].to_pylist())),
-            video=np.array([number[video_id] for video_id in self._video_id], dtype=np.int64),
-        )
-
     def features(self, rows: Int64[Tensor, " row"]) -> VideoFeatures:
         return self.features_and_times(rows)[0]
 
     def features_and_times(self, rows: Int64[Tensor, " row"]) -> tuple[VideoFeatures, list[list[float]]]:
         """Features of those rows, padded to the model's number of frames, and their real frames' times."""
-        columns = ["frames", "frame_times_s", "video"]
-        with lance_errors(self._store.index, "read"):
-            table: pa.Table = self._dataset.take(self._offset[rows.numpy()].tolist(), columns=columns)
-        times: list[list[float]] = table["frame_times_s"].to_pylist()
-        lengths = list_lengths(table["frames"]) // self._meta.dim
-        longest = max([self._meta.num_frames, *lengths.tolist()])
-        mask = np.arange(longest) < lengths[:, None]
-        frame = np.zeros((len(times), longest, self._meta.dim), np.float32)
-        frame[mask] = list_values(table["frames"]).reshape(-1, self._meta.dim)
+        offset = rows.numpy() if self._offset is None else self._offset[rows.numpy()]
+        found = self._rows.payload(offset, least_frames=self._meta.num_frames)
+        mask = np.arange(found.frames.shape[1]) < found.num_frames[:, None]
         features = VideoFeatures(
-            frame=torch.from_numpy(frame),
+            frame=torch.from_numpy(found.frames).float(),
             frame_mask=torch.from_numpy(mask),
-            video=self._video(table["video"]),
+            video=None if found.video is None else torch.from_numpy(found.video).float(),
         )
-        return features, times
+        return features, found.times
 
-    def _video(self, column: pa.ChunkedArray) -> Tensor | None:
-        if column.null_count == len(column):
-            return None
-        return torch.from_numpy(list_values(column).reshape(-1, self._meta.dim).astype(np.float32))
+    # ---- videos
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of the videos of the rows."""
+        duration = self._videos["duration_s"].cast(pa.float64()).fill_null(np.nan)
+        metadata = _array(self._videos["metadata"])
+        tags: list[tuple[str, ...]] = [()] * len(metadata)
+        said = (
+            pc.call_function("not_equal", [metadata, pa.scalar("{}")])
+            .fill_null(False)
+            .to_numpy(zero_copy_only=False)
+        )
+        for number in np.flatnonzero(said).tolist():
+            tags[number] = tags_of(metadata[number].as_py())
+        return Catalogue(
+            video_ids=tuple(self._ids.to_pylist()),
+            uris=tuple(map(from_column, self._uris.to_pylist())),
+            mtime_ns=self._videos["mtime_ns"].to_numpy(),
+            duration_s=duration.to_numpy(),
+            tags=tuple(tags),
+            video=self.video,
+        )
+
+    @property
+    def num_videos(self) -> int:
+        """Files that the index knows, those that could not be read among them."""
+        return len(self._videos)
 
     def moment(self, row: int) -> MomentRow:
         """Where a row lies."""
-        video_id = self._video_id[row]
+        number = int(self.video[row])
         return MomentRow(
-            video_id=video_id,
-            uri=self._uri[video_id],
-            start_s=float(self._start_s[row]),
-            end_s=float(self._end_s[row]),
+            video_id=self._ids[number].as_py(),
+            uri=from_column(self._uris[number].as_py()),
+            start_s=float(self.start_s[row]),
+            end_s=float(self.end_s[row]),
         )
+
+    def moment_ids(self) -> list[str]:
+        """The keys of all rows in the table ``moments``; for servers that know moments by nothing else."""
+        parts = [part.moment_id for part in self._rows.parts]
+        ids = pa.chunked_array(parts, pa.string())
+        return (ids if self._offset is None else ids.take(pa.array(self._offset))).to_pylist()
 
     def records(self, rows: Int64[Tensor, " row"]) -> list[VideoRecord | None]:
         """What the index knows now of the files of those rows; None where a file was forgotten since."""
-        owners = [self._video_id[row] for row in rows.tolist()]
+        owners = [self._ids[number].as_py() for number in self.video[rows.numpy()].tolist()]
         quoted = ", ".join("'" + video_id.replace("'", "''") + "'" for video_id in sorted(set(owners)))
         found = self._store.videos(
             columns=[field.name for field in fields(VideoRecord)], where=f"video_id IN ({quoted})"
@@ -206,44 +295,26 @@ class LanceGallery(Gallery):
 
     def rows_of(self, uri: str) -> list[int]:
         """The rows of one video file."""
-        return self._rows_by_uri.get(uri, [])
+        number = pc.index(self._uris, to_column(uri)).as_py()
+        return [] if number < 0 else np.sort(self.rows_of_number(number)).tolist()
+
+    def rows_of_id(self, video_id: str) -> NDArray[np.int64]:
+        """The rows of a video in the order of time; none if it is not there."""
+        number = pc.index(self._ids, video_id).as_py()
+        return np.zeros(0, np.int64) if number < 0 else self.rows_of_number(number)
+
+    def rows_of_number(self, number: int) -> NDArray[np.int64]:
+        """The rows of the video of that number in :attr:`catalogue`, in the order of time."""
+        order, first = self._by_video
+        return order[first[number] : first[number + 1]]
 
     @cached_property
-    def _rows_by_uri(self) -> dict[str, list[int]]:
-        rows: dict[str, list[int]] = {}
-        for row, video_id in enumerate(self._video_id):
-            rows.setdefault(self._uri[video_id], []).append(row)
-        return rows
-
-    def _read_fragments(
-        self, earlier: dict[tuple[int, str, str], _Fragment]
-    ) -> dict[tuple[int, str, str], _Fragment]:
-        """Fragments never change but for their list of deleted rows, so what was read once is kept."""
-        fragments: dict[tuple[int, str, str], _Fragment] = {}
-        with lance_errors(self._store.index, "read"):
-            for fragment in self._dataset.get_fragments():
-                data = ",".join(file.path for file in fragment.data_files())
-                key = (fragment.fragment_id, data, fragment.deletion_file() or "")
-                fragments[key] = earlier.get(key) or _Fragment.read(fragment, self._meta.dim)
-        return fragments
+    def _by_video(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All rows by video and time, and where those of every video begin."""
+        order = np.lexsort((self.start_s, self.video))
+        counts = np.bincount(self.video, minlength=len(self._videos))
+        return order, np.concatenate([[0], np.cumsum(counts)])
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.zeros(0), *parts])
-
-
-def list_lengths(column: pa.ChunkedArray) -> np.ndarray:
-    """How many numbers each list of a column holds."""
-    return np.concatenate(
-        [np.zeros(0, np.int64), *(chunk.value_lengths().to_numpy() for chunk in column.chunks)]
-    )
-
-
-def list_values(column: pa.ChunkedArray) -> np.ndarray:
-    """All numbers of a column of lists, one after another."""
-    return np.concatenate(
-        [
-            np.zeros(0, np.float16),
-            *(chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks),
-        ]
-    )
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)

@@ -65,8 +65,8 @@ def chained(
     searched[rows] = True
     looked_at = snapshot.rows_of_videos(candidates)
     looked_at = looked_at[searched[looked_at]]
-    owner = snapshot.gallery.catalogue.video
-    alone = np.bincount(owner, minlength=len(snapshot.gallery.catalogue.uris))[owner[looked_at]] == 1
+    owner = snapshot.gallery.video
+    alone = np.bincount(owner, minlength=snapshot.gallery.num_videos)[owner[looked_at]] == 1
     found = [
         *_of_moments(scorers, within_s, snapshot, looked_at[~alone]),
         *_of_windows(scorers, within_s, snapshot, looked_at[alone]),
@@ -129,7 +129,7 @@ def _of_moments(
     features = (snapshot.stored.features(torch.from_numpy(block)) for block in blocks)
     scores = np.concatenate([np.stack([s.moments(video) for s in scorers]) for video in features], axis=1)
     gallery = snapshot.gallery
-    owner = gallery.catalogue.video[rows].tolist()
+    owner = gallery.video[rows].tolist()
     return [
         FoundChain(
             rows=tuple(int(rows[place]) for place in chain.rows),

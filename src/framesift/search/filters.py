@@ -13,13 +13,14 @@ from fnmatch import translate
 from pathlib import Path, PurePath
 
 import numpy as np
+import torch
 from jaxtyping import Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..features import TextFeatures, VideoFeatures
 from ..index.gallery import Catalogue, LanceGallery
-from ..ranking import Gallery, exact_candidates
+from ..ranking import Gallery
 from .query import Filters
 
 __all__ = ["Rows", "allowed"]
@@ -74,9 +75,14 @@ class Rows(Gallery):
         return len(self.rows)
 
     def candidates(self, text: TextFeatures, depth: int | None) -> Int64[Tensor, "text candidate"]:
-        everything = len(self.rows) == len(self._stored)  # then their vectors need not be copied
-        vectors = self._stored.vectors if everything else self._stored.vectors[self.rows]
-        return exact_candidates(text, vectors, depth)
+        if depth is None or depth >= len(self):
+            return torch.arange(len(self)).expand(len(text), len(self))
+        allowed = None
+        if len(self.rows) < len(self._stored):
+            allowed = np.zeros(len(self._stored), dtype=bool)
+            allowed[self.rows.numpy()] = True
+        found = self._stored.candidates(text, depth, allowed=allowed)
+        return torch.searchsorted(self.rows, found)
 
     def features(self, rows: Int64[Tensor, " row"]) -> VideoFeatures:
         return self._features.features(self.rows[rows])

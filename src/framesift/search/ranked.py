@@ -80,8 +80,8 @@ def fold(rows: Sequence[int], snapshot: Snapshot) -> Folded:
     Moments of one video are left alone: those that follow one another become one result anyway.
     """
     first = torch.tensor(rows[:FOLDED], dtype=torch.long)
-    vectors = snapshot.gallery.vectors[first]
-    owner = snapshot.gallery.catalogue.video
+    vectors = snapshot.gallery.vectors_of(first)
+    owner = snapshot.gallery.video
     video = torch.from_numpy(owner[first.numpy()])
     alike = (vectors @ vectors.T >= ALIKE) & (video[:, None] != video)
     places = alike.any(dim=1).nonzero().squeeze(1)
@@ -135,14 +135,14 @@ _Former: TypeAlias = Callable[[list[int], Snapshot, int], tuple[list[list[int]],
 def _merged(rows: list[int], snapshot: Snapshot, size: int) -> tuple[list[list[int]], list[int]]:
     gallery = snapshot.gallery
     order = np.array(rows, dtype=np.int64)
-    owner, start, end = gallery.catalogue.video[order], gallery.start_s[order], gallery.end_s[order]
+    owner, start, end = gallery.video[order], gallery.start_s[order], gallery.end_s[order]
     merged = merge_adjacent(owner.tolist(), start.tolist(), end.tolist(), k=size)
     used = sum(map(len, merged))  # a beginning of the list
     return [[rows[place] for place in group] for group in merged], rows[used:]
 
 
 def _videos(rows: list[int], snapshot: Snapshot, size: int) -> tuple[list[list[int]], list[int]]:
-    owner = snapshot.gallery.catalogue.video
+    owner = snapshot.gallery.video
     best: dict[int, int] = {}
     for row in rows:
         if len(best) == size:

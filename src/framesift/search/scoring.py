@@ -63,9 +63,11 @@ class StepScorer:
 
     def coarse(self) -> NDArray[np.float64]:
         """For every row of the gallery by its coarse vector, ``[row]``: what proposes candidates."""
-        vectors = self._snapshot.gallery.vectors
         sentences = torch.cat([unit(term.features.sentence.to("cpu", torch.float32)) for term in self.terms])
-        scores = (sentences @ vectors.T).double().numpy()
+        queries = sentences.detach().numpy()
+        scores = np.empty((len(self.terms), len(self._snapshot)))
+        for first, block in self._snapshot.gallery.vector_blocks():
+            scores[:, first : first + len(block)] = queries @ block.T
         if self._alone:
             return scores[0]
         return combine(self._weights, scores, scores[:, self._snapshot.background.rows.numpy()])

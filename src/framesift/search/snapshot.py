@@ -74,10 +74,6 @@ class Snapshot:
         self._background: Background | None = None
         self._neutral: Neutral | None = None
         self._masks: OrderedDict[Filters, NDArray[np.bool_]] = OrderedDict()
-        owner = gallery.catalogue.video
-        self._by_video = np.lexsort((gallery.start_s, owner))
-        self._first = np.searchsorted(owner[self._by_video], np.arange(len(gallery.catalogue.uris) + 1))
-        self._number = {video_id: i for i, video_id in enumerate(gallery.catalogue.video_ids)}
 
     def __len__(self) -> int:
         return len(self.gallery)
@@ -102,7 +98,9 @@ class Snapshot:
         """Which rows the filters let through, ``[row]``; not to be written to."""
         with self._lock:
             mask = self._masks.pop(filters, None)
-            if mask is None:
+            if mask is None and filters == Filters():
+                mask = np.ones(len(self.gallery), dtype=bool)
+            elif mask is None:
                 mask = allowed(filters, self.gallery.catalogue)
             self._masks[filters] = mask
             while len(self._masks) > MOST_MASKS:
@@ -111,15 +109,12 @@ class Snapshot:
 
     def rows_of(self, video_id: str) -> NDArray[np.int64]:
         """The rows of a video in the order of time; none if it is not there."""
-        number = self._number.get(video_id)
-        if number is None:
-            return np.zeros(0, np.int64)
-        return self._by_video[self._first[number] : self._first[number + 1]]
+        return self.gallery.rows_of_id(video_id)
 
     def rows_of_videos(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """All rows of the videos of those rows, video by video, in the order of time."""
-        numbers = np.unique(self.gallery.catalogue.video[rows])
-        parts = [self._by_video[self._first[n] : self._first[n + 1]] for n in numbers]
+        numbers = np.unique(self.gallery.video[rows])
+        parts = [self.gallery.rows_of_number(n) for n in numbers.tolist()]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def overlapping(self, video_id: str, start_s: float, end_s: float) -> NDArray[np.int64]:
@@ -135,4 +130,4 @@ class Snapshot:
 
 
 def _bytes_of(gallery: LanceGallery) -> int:
-    return len(gallery) * gallery.num_frames * gallery.vectors.shape[1] * 4
+    return len(gallery) * gallery.num_frames * gallery.dim * 4

@@ -48,9 +48,11 @@ def lines_of(
     """
     if not index.subtitles.path.exists():
         return []
-    catalogue = snapshot.gallery.catalogue
+    gallery = snapshot.gallery
     everything = bool(allowed.all())
-    videos = None if everything else [catalogue.video_ids[n] for n in np.unique(catalogue.video[allowed])]
+    videos = (
+        None if everything else [gallery.catalogue.video_ids[n] for n in np.unique(gallery.video[allowed])]
+    )
     found: dict[int, SubtitleHit] = {}
     for hit in index.subtitles.search(text, limit=limit, video_ids=videos):
         rows = snapshot.overlapping(

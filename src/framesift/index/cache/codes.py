@@ -1,0 +1,121 @@
+"""Codes of vectors and frames: the codebook that made them, and a file of codes in every segment.
+
+There is one codebook for moments' vectors (``mean``) and, where it was asked for, one for frames (``frame``). Codes are
+named by their codebook's digest, so that those of another are never mistaken for them.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...candidates import Quantizer
+from ...errors import InputError
+from ...features import unit
+from .sealed import Damaged, checked_bytes, read_sealed, write_sealed, write_whole
+from .segment import Segment
+
+__all__ = [
+    "By",
+    "Codebook",
+    "drop_codes",
+    "read_codebook",
+    "read_codes",
+    "unit_frames",
+    "write_codebook",
+    "write_codes",
+]
+
+By: TypeAlias = Literal["mean", "frame"]
+"""What a code stands for: a moment's vector, or one of its frames."""
+
+ENCODED_AT_ONCE = 8192  # rows: 16 MiB of 512 numbers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codebook:
+    """A quantizer, and how many rows there were when it was trained."""
+
+    quantizer: Quantizer
+    trained_rows: int
+
+
+def read_codebook(cache: Path, by: By) -> Codebook | None:
+    """The codebook in use; None if there is none.
+
+    Raises:
+        Damaged: it is not what was written.
+    """
+    head_path = cache / f"codebook-{by}.json"
+    if not head_path.exists():
+        return None
+    head = read_sealed(head_path)
+    try:
+        path = cache / f"codebook-{by}-{head['digest']}.bin"
+        quantizer = Quantizer.from_bytes(path.read_bytes())
+        return Codebook(quantizer=quantizer, trained_rows=int(head["trained_rows"]))
+    except (OSError, InputError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"the codebook of {head_path.name} cannot be read ({error})") from error
+
+
+def write_codebook(cache: Path, by: By, codebook: Codebook) -> None:
+    """Make it the one in use, and delete the one before. Raises OSError."""
+    digest = codebook.quantizer.digest
+    write_whole(cache / f"codebook-{by}-{digest}.bin", codebook.quantizer.to_bytes())
+    write_sealed(cache / f"codebook-{by}.json", {"digest": digest, "trained_rows": codebook.trained_rows})
+    for path in cache.glob(f"codebook-{by}-*.bin"):
+        if digest not in path.name:
+            path.unlink(missing_ok=True)
+
+
+def read_codes(segment: Segment, by: By, quantizer: Quantizer) -> NDArray[np.uint8] | None:
+    """Codes of a segment's rows or frames, ``[row, code_bytes]``; None if that codebook has made none.
+
+    Raises:
+        Damaged: they are not what was written.
+    """
+    head_path = segment.path / f"codes-{quantizer.digest}.json"
+    if not head_path.exists():
+        return None
+    head = read_sealed(head_path)
+    count = len(segment) if by == "mean" else len(segment.frames)
+    content = checked_bytes(head_path.with_suffix(".u8"), count * quantizer.code_bytes, head["crc32"])
+    return np.frombuffer(content, np.uint8).reshape(count, quantizer.code_bytes)
+
+
+def write_codes(segment: Segment, by: By, quantizer: Quantizer) -> None:
+    """Code a segment's rows or frames. Raises OSError."""
+    count = len(segment) if by == "mean" else len(segment.frames)
+    parts: list[bytes] = []
+    for first in range(0, count, ENCODED_AT_ONCE):
+        rows = slice(first, first + ENCODED_AT_ONCE)
+        vectors = segment.vectors[rows] if by == "mean" else unit_frames(segment.frames[rows])
+        parts.append(quantizer.encode(vectors).tobytes())
+    content = b"".join(parts)
+    head_path = segment.path / f"codes-{quantizer.digest}.json"
+    write_whole(head_path.with_suffix(".u8"), content)
+    write_sealed(head_path, {"crc32": zlib.crc32(content)})
+
+
+def drop_codes(segment: Path, keep: Iterable[str]) -> None:
+    """Delete a segment's codes of codebooks that are not in use, and drafts of them."""
+    kept = {f"codes-{digest}" for digest in keep}
+    with suppress(OSError):
+        for name in os.listdir(segment):
+            stale = name.startswith("codes-") and name.partition(".")[0] not in kept
+            if stale or name.startswith(".codes-"):
+                (segment / name).unlink(missing_ok=True)
+
+
+def unit_frames(frames: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Frame embeddings as unit vectors, float32 ``[frame, dim]``; a zero embedding stays zero."""
+    return unit(torch.from_numpy(np.array(frames)).float()).numpy()

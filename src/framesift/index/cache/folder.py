@@ -1,0 +1,164 @@
+"""The cache of an index: what is in it, and what was found to be damaged.
+
+Reading it needs no lock. Whoever finds a damaged segment moves it out of the way where it can, and reads the table
+instead; the next refresh, under the writer's lock, builds it again. So a reader never depends on the cache, and
+deleting all of it at any time is safe.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import IndexCacheWarning
+from .codes import By, Codebook, read_codebook, read_codes
+from .sealed import Damaged, read_sealed, write_sealed
+from .segment import Segment, fragment_files, segment_name
+
+__all__ = ["DAMAGED", "CacheFolder", "CacheSettings"]
+
+SEGMENTS, SETTINGS = "segments", "settings.json"
+DAMAGED = ".damaged-"  # what the names of segments begin with that were moved out of the way
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheSettings:
+    """What an index's cache holds besides segments.
+
+    Attributes:
+        codes: whether rows have codes; None: once there are so many that the ``faiss`` engine is worth it.
+        frame_codes: whether frames have codes, too, for candidates by frame.
+    """
+
+    codes: bool | None = None
+    frame_codes: bool = False
+
+
+class CacheFolder:
+    """A cache, which need not be there.
+
+    Args:
+        path: its folder.
+        dim: width of the index's embeddings.
+    """
+
+    def __init__(self, path: Path, dim: int) -> None:
+        self.path = path
+        self.segments = path / SEGMENTS
+        self.dim = dim
+        self._told: set[str] = set()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<CacheFolder {self.path}>"
+
+    def settings(self) -> CacheSettings:
+        """What was asked for last; the defaults where nothing was, or it cannot be read."""
+        if not (self.path / SETTINGS).exists():
+            return CacheSettings()
+        try:
+            values = read_sealed(self.path / SETTINGS)
+            return CacheSettings(codes=values["codes"], frame_codes=values["frame_codes"])
+        except (Damaged, KeyError) as error:
+            self.tell(f"its settings cannot be read ({error}); the defaults are used")
+            return CacheSettings()
+
+    def write_settings(self, settings: CacheSettings) -> None:
+        """Keep them. Raises OSError."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_sealed(self.path / SETTINGS, asdict(settings))
+
+    def segment_of(self, fragment: Any) -> Segment | None:
+        """The segment of a Lance fragment; None if there is none that can be read."""
+        path = self.segments / segment_name(fragment_files(fragment))
+        if not path.is_dir():
+            return None
+        try:
+            return Segment.open(path, self.dim)
+        except Damaged as error:
+            self.set_aside(path, str(error))
+            return None
+
+    def has_segment_of(self, fragment: Any) -> bool:
+        """Whether there is one, readable or not."""
+        return (self.segments / segment_name(fragment_files(fragment))).is_dir()
+
+    def codebook(self, by: By) -> Codebook | None:
+        """The codebook in use; None if there is none that can be read."""
+        try:
+            found = read_codebook(self.path, by)
+        except Damaged as error:
+            self.tell(
+                f"{error}; rows are compared one by one instead, which is slower, until it is built again"
+            )
+            self._remove(self.path / f"codebook-{by}.json")
+            return None
+        return found if found is None or found.quantizer.dim == self.dim else None
+
+    def codes_of(self, segment: Segment, by: By, codebook: Codebook) -> Any:
+        """A segment's codes, ``[row or frame, code_bytes]``; None if it has none that can be read."""
+        try:
+            return read_codes(segment, by, codebook.quantizer)
+        except Damaged as error:
+            self.tell(f"codes in the segment {segment.path.name}: {error}; they will be built again")
+            self._remove(segment.path / f"codes-{codebook.quantizer.digest}.json")
+            return None
+
+    def set_aside(self, segment: Path, reason: str) -> None:
+        """Move a damaged segment out of the way, as far as this process may, and say so."""
+        self.tell(
+            f"the segment {segment.name} is damaged: {reason}. The table is read instead, with the same results; the "
+            "next change of the index builds it again, as does: framesift index --refresh-cache"
+        )
+        with suppress(OSError):
+            segment.rename(segment.with_name(f"{DAMAGED}{segment.name}-{os.getpid()}-{len(self._told)}"))
+
+    def tell(self, what: str) -> None:
+        """Warn of something, once."""
+        with self._lock:
+            if what in self._told:
+                return
+            self._told.add(what)
+        warnings.warn(f"the cache {str(self.path)!r}: {what}", IndexCacheWarning, stacklevel=2)
+
+    def _remove(self, path: Path) -> None:
+        with suppress(OSError):
+            path.unlink()
+
+    def names(self) -> list[str]:
+        """Of the segments that are there."""
+        try:
+            return sorted(name for name in os.listdir(self.segments) if not name.startswith("."))
+        except OSError:
+            return []
+
+    def problems(self, fragments: Iterable[Any], *, beat: Callable[[], None] = lambda: None) -> list[str]:
+        """Read all of it that belongs to some fragments, and tell what is not as it was written; changes nothing."""
+        found: list[str] = []
+        codebooks: list[tuple[By, Codebook]] = []
+        for by in ("mean", "frame"):
+            try:
+                if (codebook := read_codebook(self.path, by)) is not None:
+                    codebooks.append((by, codebook))
+            except Damaged as error:
+                found.append(str(error))
+        for fragment in fragments:
+            path = self.segments / segment_name(fragment_files(fragment))
+            if not path.is_dir():
+                continue
+            try:
+                segment = Segment.open(path, self.dim)
+                segment.check_vectors()
+                segment.check_payload()
+                for by, codebook in codebooks:
+                    read_codes(segment, by, codebook.quantizer)
+            except Damaged as error:
+                found.append(f"segment {path.name}: {error}")
+            beat()
+        return found

@@ -1,0 +1,197 @@
+"""Bringing a cache up to date with the table; under the writer's lock.
+
+A refresh writes segments for fragments that have none, deletes those whose fragments are gone, and codes what has no
+codes. It can be killed at any time, and a full disk stops it: what was whole before stays whole, and what was begun is
+deleted by the next one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ...candidates import EXACT_UP_TO, Quantizer
+from .codes import By, Codebook, drop_codes, unit_frames, write_codebook, write_codes
+from .folder import CacheFolder
+from .segment import Segment, fragment_files, segment_name
+from .writing import write_segment
+
+__all__ = ["CACHED_FROM", "CacheReport", "refresh"]
+
+CACHED_FROM = 4096
+"""Moments from which a writer keeps a cache. So many features are in memory after the first search anyway, and the
+vectors of fewer are read from the table in some milliseconds."""
+
+RETRAINED_AT = 4  # times as many rows as a codebook was trained at: rows have changed with them
+SAMPLE = 65_536  # rows that a codebook is trained with: 4,096 for each of 16 centroids, seconds of work
+FEWEST_TO_TRAIN = 16  # what a quantizer needs at least
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheReport:
+    """What a refresh did.
+
+    Attributes:
+        built: segments that were written.
+        dropped: segments that were deleted.
+        kept: segments that were there and stayed.
+        trained: codebooks that were trained.
+        coded: segments whose rows were coded.
+        elapsed_s: seconds that it took.
+        problem: why it stopped early; None if it did not.
+    """
+
+    built: int = 0
+    dropped: int = 0
+    kept: int = 0
+    trained: int = 0
+    coded: int = 0
+    elapsed_s: float = 0.0
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def refresh(
+    cache: CacheFolder,
+    fragments: Sequence[Any],
+    *,
+    pinned: Sequence[Any] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> CacheReport:
+    """Make a cache hold what ``fragments`` are.
+
+    Args:
+        cache: the cache, made where it is missing.
+        fragments: of the newest version of the table ``moments``.
+        pinned: those of other versions that are still read, whose segments are kept but not built.
+        progress: called with the number of segments that are done, and of all.
+
+    Returns:
+        What was done. A disk that is full or cannot be written to is told in it and in an
+        :class:`.IndexCacheWarning`, and is no error: searches read the table instead.
+    """
+    work = _Refresh(cache, fragments, progress or (lambda done, total: None))
+    began = time.monotonic()
+    problem: str | None = None
+    try:
+        work.tidy([*fragments, *pinned])
+        work.build()
+        work.code("mean")
+        work.code("frame")
+        work.drop_codes()
+    except (OSError, pa.ArrowException) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+        cache.tell(
+            f"it could not be brought up to date ({problem}). Searches read what is missing from the table, with the "
+            "same results but more slowly; make room, then: framesift index --refresh-cache"
+        )
+    return CacheReport(
+        built=work.built,
+        dropped=work.dropped,
+        kept=len(work.segments) - work.built,
+        trained=work.trained,
+        coded=work.coded,
+        elapsed_s=time.monotonic() - began,
+        problem=problem,
+    )
+
+
+class _Refresh:
+    def __init__(
+        self, cache: CacheFolder, fragments: Sequence[Any], progress: Callable[[int, int], None]
+    ) -> None:
+        self._cache, self._fragments, self._progress = cache, fragments, progress
+        self.segments: list[Segment] = []
+        self.built = self.dropped = self.trained = self.coded = 0
+        self._digests: list[str] = []
+
+    def tidy(self, fragments: Sequence[Any]) -> None:
+        """Delete drafts, what was set aside, and segments of fragments that are gone."""
+        self._cache.segments.mkdir(parents=True, exist_ok=True)
+        wanted = {segment_name(fragment_files(fragment)) for fragment in fragments}
+        for name in os.listdir(self._cache.segments):
+            if name not in wanted:
+                _delete(self._cache.segments / name)
+                self.dropped += not name.startswith(".")
+        for path in self._cache.path.glob(".*.draft"):
+            path.unlink(missing_ok=True)
+
+    def build(self) -> None:
+        """Write the segments that are missing."""
+        for number, fragment in enumerate(self._fragments, start=1):
+            segment = self._cache.segment_of(fragment)
+            if segment is None:
+                path = self._cache.segments / segment_name(fragment_files(fragment))
+                if path.is_dir():  # damaged, and could not be moved
+                    _delete(path)
+                written = write_segment(self._cache.segments, fragment, self._cache.dim)
+                segment = Segment.open(written, self._cache.dim)
+                self.built += 1
+            self.segments.append(segment)
+            self._progress(number, len(self._fragments))
+
+    def code(self, by: By) -> None:
+        """Code what has no codes, with a codebook that fits the size of the gallery."""
+        rows = sum(len(segment) for segment in self.segments)
+        settings = self._cache.settings()
+        enough = rows > EXACT_UP_TO if settings.codes is None else settings.codes
+        if by == "frame":
+            rows = sum(len(segment.frames) for segment in self.segments)
+            enough = settings.frame_codes
+        if not enough or rows < FEWEST_TO_TRAIN:
+            return
+        codebook = self._cache.codebook(by)
+        fresh = codebook is None or rows >= RETRAINED_AT * codebook.trained_rows
+        if codebook is None or fresh:
+            codebook = Codebook(quantizer=Quantizer.train(self._sample(by, rows)), trained_rows=rows)
+            self.trained += 1
+        self._digests.append(codebook.quantizer.digest)
+        for segment in self.segments:
+            if self._cache.codes_of(segment, by, codebook) is None:
+                write_codes(segment, by, codebook.quantizer)
+                self.coded += 1
+        if fresh:  # last: until now readers had the codes of the one before
+            write_codebook(self._cache.path, by, codebook)
+
+    def drop_codes(self) -> None:
+        """Delete codes of codebooks that are not in use."""
+        for segment in self.segments:
+            drop_codes(segment.path, self._digests)
+
+    def _sample(self, by: By, rows: int) -> NDArray[np.float32]:
+        """Rows drawn at random, the same ones every time."""
+        drawn = np.sort(np.random.default_rng(0).choice(rows, min(SAMPLE, rows), replace=False))
+        parts: list[NDArray[np.float32]] = []
+        first = 0
+        for segment in self.segments:
+            source = segment.vectors if by == "mean" else segment.frames
+            own = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + len(source))] - first
+            parts.append(segment.vectors[own] if by == "mean" else unit_frames(segment.frames[own]))
+            first += len(source)
+        return np.concatenate(parts)
+
+
+def _delete(path: Path) -> None:
+    """Delete a segment under another name, so that nobody sees half of it."""
+    doomed = path
+    if not path.name.startswith("."):
+        doomed = path.with_name(f".doomed-{path.name}")
+        with suppress(OSError):
+            path.rename(doomed)
+    if doomed.is_dir():
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        doomed.unlink(missing_ok=True)

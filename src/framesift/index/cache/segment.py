@@ -1,0 +1,154 @@
+"""A segment: what the hot path needs of one fragment of the table ``moments``, in files that are mapped.
+
+A fragment's data files never change, so that a segment, named by them, never does either. Rows that were deleted from
+the table later stay in the segment, and are passed over by their offsets in the fragment. ::
+
+    segment.json   sizes and checksums, written last
+    rows.arrow     of every row: offset in the fragment, video_id, moment_id, start_s, end_s, counts and checks
+    vectors.f32    [row, dim]
+    frames.f16     [frame, dim], those of a row one after another; several rows a frame where frames have tokens
+    times.f64      [time] seconds
+    video.f16      [row, dim], only where a temporal module makes one
+
+``rows.arrow`` is checked when a segment is opened, everything else row by row when it is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .checks import row_checks
+from .sealed import Damaged, checked_bytes, map_array, read_sealed
+
+__all__ = [
+    "FRAMES",
+    "FRAMES_NAME",
+    "HEAD_NAME",
+    "ROWS_NAME",
+    "TIMES",
+    "TIMES_NAME",
+    "VECTOR",
+    "VECTORS_NAME",
+    "VIDEO",
+    "VIDEO_NAME",
+    "Segment",
+    "fragment_files",
+    "segment_name",
+]
+
+HEAD_NAME = "segment.json"
+ROWS_NAME, VECTORS_NAME = "rows.arrow", "vectors.f32"
+FRAMES_NAME, TIMES_NAME, VIDEO_NAME = "frames.f16", "times.f64", "video.f16"
+VECTOR, FRAMES, TIMES, VIDEO = 1, 2, 3, 4  # what a check is of
+CHECKED_ROWS = 4096  # read at once when all is checked
+
+
+def fragment_files(fragment: Any) -> list[str]:
+    """The data files of a Lance fragment."""
+    return [file.path for file in fragment.data_files()]
+
+
+def segment_name(files: Iterable[str]) -> str:
+    """The name of a fragment's segment, from its data files: these have random names and never change."""
+    return hashlib.blake2b("\n".join(files).encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segment:
+    """A segment, opened; made by :meth:`open`.
+
+    Attributes:
+        path: its folder.
+        offset: places of its rows in the fragment, ascending, ``[row]``.
+        rows: columns ``video_id`` (a dictionary), ``moment_id``, ``start_s`` and ``end_s``.
+        vectors: ``[row, dim]``.
+        vector_check: :func:`.row_checks` of the vectors, ``[row]``.
+        frames, times: of all rows, one after another, ``[frame, dim]`` and ``[time]``.
+        num_frames, num_times: of every row, ``[row]``.
+        first_frame, first_time: where those of every row begin, ``[row]``.
+        video: ``[row, dim]``, or None.
+        payload_check: the sum of the checks of a row's frames, times and video, ``[row]``.
+    """
+
+    path: Path
+    offset: NDArray[np.int64]
+    rows: pa.RecordBatch
+    vectors: NDArray[np.float32]
+    vector_check: NDArray[np.uint64]
+    frames: NDArray[np.float16]
+    times: NDArray[np.float64]
+    num_frames: NDArray[np.int64]
+    num_times: NDArray[np.int64]
+    first_frame: NDArray[np.int64]
+    first_time: NDArray[np.int64]
+    video: NDArray[np.float16] | None
+    payload_check: NDArray[np.uint64]
+
+    @classmethod
+    def open(cls, path: Path, dim: int) -> Segment:
+        """Map a segment's files; reads the small ones.
+
+        Raises:
+            Damaged: one of them is not what was written.
+        """
+        head = read_sealed(path / HEAD_NAME)
+        try:
+            rows, frames, times = int(head["rows"]), int(head["frames"]), int(head["times"])
+            if head["dim"] != dim:
+                raise Damaged(f"{HEAD_NAME} speaks of {head['dim']} dimensions, the index has {dim}")
+            content = checked_bytes(path / ROWS_NAME, head["rows_bytes"], head["rows_crc32"])
+            columns = pa.ipc.open_file(content).get_batch(0)
+            num_frames, num_times = (columns.column(name).to_numpy() for name in ("frames", "times"))
+            return cls(
+                path=path,
+                offset=columns.column("offset").to_numpy(),
+                rows=columns,
+                vectors=map_array(path / VECTORS_NAME, np.float32, (rows, dim)),
+                vector_check=columns.column("vector_check").to_numpy(),
+                frames=map_array(path / FRAMES_NAME, np.float16, (frames, dim)),
+                times=map_array(path / TIMES_NAME, np.float64, (times,)),
+                num_frames=num_frames,
+                num_times=num_times,
+                first_frame=np.cumsum(num_frames) - num_frames,
+                first_time=np.cumsum(num_times) - num_times,
+                video=map_array(path / VIDEO_NAME, np.float16, (rows, dim)) if head["video"] else None,
+                payload_check=columns.column("payload_check").to_numpy(),
+            )
+        except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+            raise Damaged(f"{HEAD_NAME} or {ROWS_NAME} is of another kind ({error})") from error
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.path.name[:8]} {len(self)} rows>"
+
+    def check_vectors(self) -> None:
+        """Compare all vectors with their checks. Raises Damaged."""
+        for first in range(0, len(self), CHECKED_ROWS):
+            chosen = slice(first, first + CHECKED_ROWS)
+            if (row_checks(self.vectors[chosen], of=VECTOR) != self.vector_check[chosen]).any():
+                raise Damaged(f"{VECTORS_NAME} has changed since it was written")
+
+    def check_payload(self) -> None:
+        """Compare frames, times and videos of all rows with their checks. Raises Damaged."""
+        for row in range(len(self)):
+            frames = self.frames[self.first_frame[row] :][: self.num_frames[row]]
+            times = self.times[self.first_time[row] :][: self.num_times[row]]
+            found = row_checks(frames[None], of=FRAMES) + row_checks(times[None], of=TIMES)
+            if self.video is not None:
+                found += row_checks(self.video[row : row + 1], of=VIDEO)
+            if found[0] != self.payload_check[row]:
+                raise Damaged(f"the frames of row {row} have changed since they were written")
+
+    def size_bytes(self) -> int:
+        """Of all its files on the disk."""
+        return sum(file.stat().st_size for file in self.path.iterdir())
