@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import IndexStateError
-from .gallery import list_lengths, list_values
+from .columns import list_lengths, list_values
 from .journal import Journal, find_damage, newest, open_table, tables, why
 from .published import Published
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, moments_schema, videos_schema
