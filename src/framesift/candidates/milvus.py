@@ -114,7 +114,7 @@ class MilvusCandidates(CandidateIndex):
             else:
                 some = np.union1d(rows, always)
                 lines += score_rows(self._vectors, query[None], some, depth)
-        return stacked(lines)
+        return stacked(lines, depth)
 
     def _proposed(
         self, queries: NDArray[np.float32], depth: int, count: int, allowed: NDArray[np.bool_] | None
@@ -213,6 +213,7 @@ def open_milvus(
             f"the collection {collection!r} at {server.uri} holds vectors of {stamp.dim} dimensions, the index has "
             f"{vectors.dim}; fill it again with: framesift milvus rebuild"
         )
+    server.load(collection)
     current = version is not None and stamp.version == version and stamp.rows == len(vectors)
     fresh = None if current else _fresh_rows(server, collection, moment_ids(), vectors)
     if fresh is not None and len(fresh):

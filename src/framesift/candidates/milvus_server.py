@@ -60,7 +60,7 @@ class MilvusServer:
     def __init__(self, uri: str, *, token: str | None = None, timeout_s: float = 30.0) -> None:
         self.uri = _checked(uri)
         self._timeout_s = timeout_s
-        self._milvus = _pymilvus()
+        self._milvus = _pymilvus(lite=self.uri.endswith(".db"))
         with self._errors("connect to"):
             self._client = self._milvus.MilvusClient(self.uri, token=token or "", timeout=timeout_s)
 
@@ -117,6 +117,13 @@ class MilvusServer:
             if (match := pattern.fullmatch(name)) and (found := self._described(name)) is not None:
                 made[int(match[1])] = Stamp.from_properties(found.get("properties") or {})
         return dict(sorted(made.items()))
+
+    def load(self, name: str) -> None:
+        """Have a collection ready to be searched and read, as it is not after a Milvus Lite file was opened again."""
+        with self._errors("load a collection of"):
+            state = self._client.get_load_state(name, timeout=self._timeout_s)["state"]
+            if getattr(state, "name", state) != "Loaded":
+                self._client.load_collection(name, timeout=self._timeout_s)
 
     def count(self, name: str) -> int:
         """Moments in a collection."""
@@ -283,13 +290,13 @@ def _checked(uri: str) -> str:
     return uri
 
 
-def _pymilvus() -> Any:
+def _pymilvus(*, lite: bool) -> Any:
     try:
         milvus = importlib.import_module("pymilvus")
     except ImportError as error:
         raise MissingExtraError("pymilvus", "milvus") from error
     # It prints a stack trace for every error that it raises as well, with a handler of its own; so does Milvus Lite.
-    for name in ("pymilvus", "pymilvus.milvus_client", "milvus_lite"):
+    for name in ("pymilvus", "pymilvus.milvus_client", *(("milvus_lite", "grpc._server") if lite else ())):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return milvus
 

@@ -232,6 +232,7 @@ def status(server: MilvusServer, name: str, source: Source) -> MilvusStatus:
     )
     if found is None:
         return known
+    server.load(found.name)
     return replace(
         known,
         collection=found.name,
@@ -274,6 +275,7 @@ def _fill(
     server: MilvusServer, name: str, collection: str, source: Source, progress: SyncProgress | None
 ) -> SyncReport:
     started = time.monotonic()
+    server.load(collection)
     held = np.sort(_joined([keys for _, keys in _listed(server, collection)]))
     # first: whoever opens the collection from now on compares for itself
     server.stamp(collection, source.stamp)
