@@ -18,6 +18,7 @@
     |  +- IndexLockedError              another process is writing to it
     +- DatasetError                     a benchmark's files are missing or malformed
     +- MissingExtraError                an optional dependency is not installed
+    +- ClusterError                     a Ray cluster cannot be reached, or not all of it can do its part
 
 :class:`IndexRecoveredWarning` is a UserWarning: the index works, but what was written last is missing. So is
 :class:`NotRerankedWarning`: a search has results, but some files that a reranker needs could not be read;
@@ -37,6 +38,7 @@ from typing import Any
 
 __all__ = [
     "CheckpointError",
+    "ClusterError",
     "ConfigError",
     "DatasetError",
     "DecodeError",
@@ -184,3 +186,9 @@ class MissingExtraError(FramesiftError):
         super().__init__(f"{package} is not installed; run: pip install 'framesift[{extra}]'")
         self.package = package
         self.extra = extra
+
+
+class ClusterError(FramesiftError):
+    """A Ray cluster cannot be reached, or not all of it can do its part."""
+
+    exit_code = 8

@@ -46,7 +46,7 @@ __all__ = ["app", "run"]
 
 EXIT_CODES = """Exit codes: 0 done; 1 unexpected failure; 2 wrong usage or input; 3 done, but some videos could not be
 read; 4 the model cannot be had; 5 the index is missing, locked, or of another model; 6 data set files are
-missing; 7 an optional package is missing; 130 interrupted."""
+missing; 7 an optional package is missing; 8 the Ray cluster cannot be used; 130 interrupted."""
 
 app = typer.Typer(
     name="framesift",
