@@ -47,13 +47,13 @@ def write_tables(path: Path, gallery: GrowthGallery, model: PlantedModel) -> dic
         CPU and wall seconds of the commits alone: sampling does not count.
     """
     cpu = wall = 0.0
-    with Index.create(path, model=model, moments="shots") as index:
-        with index._writing() as store:  # a build's own way in: no video is read
-            for records, moments in batches(gallery):
-                before = time.process_time(), time.monotonic()
-                store.commit(records, moments, known=())
-                cpu += time.process_time() - before[0]
-                wall += time.monotonic() - before[1]
+    # a build's own way in: no video is read
+    with Index.create(path, model=model, moments="shots") as index, index._writing() as store:
+        for records, moments in batches(gallery):
+            before = time.process_time(), time.monotonic()
+            store.commit(records, moments, known=())
+            cpu += time.process_time() - before[0]
+            wall += time.monotonic() - before[1]
     return {"cpu_s": cpu, "wall_s": wall}
 
 

@@ -1,0 +1,323 @@
+"""How many candidates does X-Pool have to see, so that its own best ten of the whole gallery are among them?
+
+    python tests/benchmarks/bench_candidate_depth.py --json results/bench-candidate-depth.json
+
+Sampled galleries (growth_gallery.py) in the model's own 256 dimensions, the trained head of ``storyboard-xpool`` and
+real captions. X-Pool scores every moment of the gallery for every caption; then each engine proposes candidates, and
+what counts is the share of X-Pool's best ten that is among the first ``depth``, by exact scores or faiss codes, where
+a moment is found by
+
+- ``mean``: the mean of its frames;
+- ``frame``: its best frame;
+- ``scene``: its best stretch of frames that look alike, by the stretch's mean. Fewer vectors than frames: a frame that
+  is like those before it (a cosine of ``ALIKE`` with their mean) adds none.
+
+The curves of exact scores are the ranks of the best ten by those scores; those of faiss are searches at each depth. All
+vectors are in memory here, and faiss is left out where there are more than ``MOST_VECTORS`` of a kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from growth_gallery import FRAMES, MODEL, Floats, GrowthGallery, Material, unit
+from numpy.typing import NDArray
+from record import machine
+
+import framesift as fs
+from framesift.candidates.base import CandidateIndex, Vectors
+from framesift.candidates.by_frame import ByFrame
+from framesift.candidates.faiss_codes import FaissCandidates, Quantizer
+from framesift.features import TextFeatures, VideoFeatures
+
+WORK = Path(__file__).resolve().parents[2] / "runs" / "growth"
+DEPTHS = (10, 20, 50, 100, 200, 300, 500, 1000, 1500, 2000, 3000, 5000)
+GOALS = (0.9, 0.95, 0.98, 0.99)
+TOP = 10
+ALIKE = 0.8
+MOST_VECTORS = 3_500_000  # 1.8 GB as float16
+KINDS = ("mean", "frame", "scene")
+SAMPLE = 50_000  # rows that a codebook learns from
+CONVERTED = 1 << 16  # rows that become float32 at once: 64 MB
+TIMED = 50  # queries of which the engines' CPU time is taken
+
+
+@dataclass(kw_only=True)
+class Best:
+    """The best rows of all that were offered, for every query.
+
+    Attributes:
+        scores: ascending nowhere in particular, ``[query, row]``.
+        rows: their rows.
+        beside: other scores of the same rows, by name.
+    """
+
+    count: int
+    scores: Floats
+    rows: NDArray[np.int64]
+    beside: dict[str, Floats]
+
+    @classmethod
+    def empty(cls, queries: int, count: int, *beside: str) -> Best:
+        scores = np.empty((queries, 0), np.float32)
+        return cls(
+            count=count,
+            scores=scores,
+            rows=np.empty((queries, 0), np.int64),
+            beside=dict.fromkeys(beside, scores),
+        )
+
+    def offer(self, first: int, scores: Floats, **beside: Floats) -> None:
+        """Rows ``first`` and on, ``[query, row]``."""
+        rows = np.broadcast_to(np.arange(first, first + scores.shape[1]), scores.shape)
+        scores = np.concatenate([self.scores, scores], axis=1)
+        kept = np.argpartition(-scores, min(self.count, scores.shape[1]) - 1, axis=1)[:, : self.count]
+        self.scores = np.take_along_axis(scores, kept, axis=1)
+        self.rows = np.take_along_axis(np.concatenate([self.rows, rows], axis=1), kept, axis=1)
+        for name, held in self.beside.items():
+            self.beside[name] = np.take_along_axis(np.concatenate([held, beside[name]], axis=1), kept, axis=1)
+
+
+class HalfVectors(Vectors):
+    """Vectors kept as float16, which rounds scores by some 1e-4: a million scenes fit into memory so."""
+
+    def __init__(self, array: NDArray[np.float16]) -> None:
+        self._array = array
+
+    @property
+    def dim(self) -> int:
+        return self._array.shape[1]
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def blocks(self) -> Iterator[tuple[int, Floats]]:
+        for first in range(0, len(self), CONVERTED):
+            yield first, self._array[first : first + CONVERTED].astype(np.float32)
+
+    def take(self, rows: NDArray[np.int64]) -> Floats:
+        return self._array[rows].astype(np.float32)
+
+
+class Kept:
+    """Vectors of one kind of all moments, as far as they fit.
+
+    Attributes:
+        owner: the moment of each vector.
+    """
+
+    def __init__(self, most: int, dim: int) -> None:
+        self.array = np.empty((most, dim), np.float16)
+        self.owner = np.empty(most, np.int64)
+        self.count = 0
+        self.whole = True
+
+    def keep(self, vectors: Floats, owner: NDArray[np.int64]) -> None:
+        """More of them."""
+        end = self.count + len(vectors)
+        if self.whole and end <= len(self.array):
+            self.array[self.count : end] = vectors
+            self.owner[self.count : end] = owner
+        else:
+            self.whole = False
+        self.count = end
+
+    def engine(self, kind: str) -> CandidateIndex:
+        """faiss over them."""
+        vectors = HalfVectors(self.array[: self.count])
+        found = faiss_over(vectors)
+        return found if kind == "mean" else ByFrame(found, self.owner[: self.count])
+
+
+@torch.inference_mode()
+def measured(material: Material, moments: int, queries: int) -> dict[str, Any]:
+    """One gallery."""
+    head = fs.load(MODEL, device="cpu").matcher.eval()
+    gallery = GrowthGallery(material, moments=moments, dim=material.scenes.shape[2])
+    queries = min(queries, len(gallery.texts))
+    chosen = np.linspace(0, len(gallery.texts) - 1, queries).astype(int)
+    text = TextFeatures(sentence=torch.from_numpy(gallery.texts[chosen]))
+    asked = gallery.queries[chosen]
+    started = time.process_time()
+    best = Best.empty(queries, TOP, *KINDS)
+    ahead = {kind: Best.empty(queries, min(DEPTHS[-1], moments)) for kind in KINDS}
+    most = {"mean": moments, "frame": moments * FRAMES, "scene": 3 * moments}
+    kept = {kind: Kept(most[kind], gallery.dim) for kind in KINDS if most[kind] <= MOST_VECTORS}
+    counts = dict.fromkeys(KINDS, 0)
+    scoring = 0.0
+    for block in gallery.blocks():
+        raw = block.frames.astype(np.float32)
+        video = VideoFeatures(
+            frame=torch.from_numpy(raw), frame_mask=torch.ones(raw.shape[:2], dtype=torch.bool)
+        )
+        before = time.process_time()
+        matched = head.scorer(video)(text).numpy()
+        scoring += time.process_time() - before
+        scores: dict[str, Floats] = {}
+        for kind in KINDS:
+            vectors, owner = found_by(kind, block.vectors, raw)
+            counts[kind] += len(vectors)
+            first = np.searchsorted(owner, np.arange(len(raw)))
+            scores[kind] = np.maximum.reduceat(asked @ vectors.T, first, axis=1)
+            ahead[kind].offer(block.first, scores[kind])
+            if kind in kept:
+                kept[kind].keep(vectors, block.first + owner)
+        best.offer(block.first, matched, **scores)
+    curves = {
+        f"exact, {kind}": {
+            str(depth): float(
+                ((held.scores[:, :, None] > best.beside[kind][:, None]).sum(axis=1) < depth).mean()
+            )
+            for depth in DEPTHS
+        }
+        for kind, held in ahead.items()
+    }
+    taken: dict[str, float] = {}
+    for kind in [kind for kind, held in kept.items() if held.whole]:
+        engine, name = kept[kind].engine(kind), f"faiss, {kind}"
+        curves[name] = {str(depth): recall(engine, asked, best.rows, depth) for depth in DEPTHS}
+        taken[name] = timed(engine, asked[:TIMED], 1000)
+        del kept[kind], engine
+    own = gallery.owners[chosen]
+    return {
+        "moments": moments,
+        "queries": queries,
+        "vectors_a_moment": {kind: count / moments for kind, count in counts.items()},
+        "recall_of_best_ten": curves,
+        "depth_for_recall": {
+            name: {str(goal): reached(curve, goal) for goal in GOALS} for name, curve in curves.items()
+        },
+        "own_video_among_best_ten": float((best.rows == own[:, None]).any(axis=1).mean()),
+        "cpu_ms_a_query_at_depth_1000": taken,
+        "xpool_all_pairs_cpu_s": scoring,
+        "cpu_s": time.process_time() - started,
+    }
+
+
+def found_by(kind: str, means: Floats, frames: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Unit vectors that moments are found by, and the moment of each, ascending.
+
+    Args:
+        kind: one of ``KINDS``.
+        means: ``[moment, dim]``.
+        frames: raw, ``[moment, frame, dim]``.
+    """
+    moments = np.arange(len(means))
+    if kind == "mean":
+        return means, moments
+    flat = unit(frames)
+    if kind == "frame":
+        return flat.reshape(-1, flat.shape[2]), np.repeat(moments, flat.shape[1])
+    begins = np.ones(flat.shape[:2], dtype=bool)
+    total = flat[:, 0].copy()
+    for place in range(1, flat.shape[1]):
+        here = flat[:, place]
+        begins[:, place] = np.einsum("md,md->m", unit(total), here) < ALIKE
+        total = np.where(begins[:, place, None], here, total + here)
+    stretch = np.flatnonzero(begins)
+    sums = np.add.reduceat(flat.reshape(-1, flat.shape[2]), stretch, axis=0)
+    return unit(sums), stretch // flat.shape[1]
+
+
+def faiss_over(vectors: Vectors) -> FaissCandidates:
+    """faiss with codes of all rows."""
+    rng = np.random.default_rng(0)
+    sample = rng.choice(len(vectors), size=min(SAMPLE, len(vectors)), replace=False)
+    quantizer = Quantizer.train(vectors.take(np.sort(sample)))
+    codes = np.concatenate([quantizer.encode(block) for _, block in vectors.blocks()])
+    return FaissCandidates(quantizer, codes, np.arange(len(vectors)), vectors)
+
+
+def recall(engine: CandidateIndex, queries: Floats, wanted: NDArray[np.int64], depth: int) -> float:
+    """The share of the wanted rows that an engine proposes."""
+    depth = min(depth, len(engine))
+    found = [engine.search(query[None], depth).rows[0] for query in queries]
+    return float(np.mean([np.isin(own, rows).mean() for own, rows in zip(wanted, found, strict=True)]))
+
+
+def reached(curve: dict[str, float], goal: float) -> int | None:
+    """The depth at which a curve reaches a share, interpolated over the logarithm of depth; None: beyond the curve."""
+    shares = np.maximum.accumulate(list(curve.values()))
+    if shares[-1] < goal:
+        return None
+    at = int(np.argmax(shares >= goal))
+    if at == 0:
+        return int(DEPTHS[0])
+    low, high = np.log(DEPTHS[at - 1]), np.log(DEPTHS[at])
+    part = (goal - shares[at - 1]) / (shares[at] - shares[at - 1])
+    return round(float(np.exp(low + part * (high - low))))
+
+
+def timed(engine: CandidateIndex, queries: Floats, depth: int) -> float:
+    """CPU milliseconds of a query, the median."""
+    depth = min(depth, len(engine))
+    engine.search(queries[:1], depth)
+    taken: list[float] = []
+    for query in queries:
+        before = time.process_time()
+        engine.search(query[None], depth)
+        taken.append(time.process_time() - before)
+    return 1000 * float(np.median(taken))
+
+
+def plot(sizes: list[dict[str, Any]], path: Path) -> None:
+    """The curves; a colour a size, a line style a kind of candidates."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    styles = {"mean": "-", "frame": "--", "scene": "-."}
+    for number, size in enumerate(sizes):
+        for name, curve in size["recall_of_best_ten"].items():
+            engine, kind = name.split(", ")
+            depths, shares = [int(depth) for depth in curve], list(curve.values())
+            if engine == "exact":
+                axes.plot(
+                    depths, shares, styles[kind], color=f"C{number}", label=f"{size['moments']:,}, by {kind}"
+                )
+            else:
+                axes.plot(depths, shares, "o", color=f"C{number}", markersize=3, fillstyle="none")
+    axes.plot([], [], "ko", markersize=3, fillstyle="none", label="the same by faiss codes")
+    axes.axhline(0.98, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log")
+    axes.set_xlabel("candidate depth")
+    axes.set_ylabel("share of X-Pool's best ten among the candidates")
+    axes.set_title("Candidates that X-Pool has to see, by moments in the gallery")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="where to keep the numbers, and the plot beside them")
+    parser.add_argument("--sizes", default="10000,100000,1000000", help="moments of the galleries")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--work", type=Path, default=WORK, help="where rendered and encoded scenes are kept")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    material = Material.of(options.work)
+    sizes = [measured(material, int(size), options.queries) for size in options.sizes.split(",")]
+    text = json.dumps({"model": MODEL, "sizes": sizes, "machine": machine()}, indent=1)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+        plot(sizes, options.json.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

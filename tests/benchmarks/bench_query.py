@@ -1,0 +1,205 @@
+"""One warm text query over a million moments on one core: where its time goes.
+
+    python tests/benchmarks/bench_query.py --json results/bench-query.json
+
+All of what :meth:`framesift.Index.search` does for a sentence, by stage: the text tower, candidates, the stored frames
+of these, X-Pool on them, and merging moments to results with their frames' attention. The index holds a sampled gallery
+(growth_gallery.py, growth_index.py); every query is another caption of a planted video. The text tower has ViT-B/32's
+size and random weights; it reads the caption, and the embedding that the gallery has for that caption takes the place
+of its answer. X-Pool's head is 512 wide and untrained, which costs what a trained one does.
+
+The process has one core (its affinity) and one thread. Stages are CPU time (user + system); the wall time of the whole
+query is told as well, which other processes on the machine lengthen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+HERE = Path(__file__).resolve()
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
+
+from bench_growth import ONE_THREAD, WORK, quantiles, step  # noqa: E402
+
+TARGET_MS, GOAL_MS = 40.0, 25.0
+STAGES = ("text", "candidates", "frames", "xpool", "results")
+WARM_UP = 30
+T = TypeVar("T")
+
+
+class Clock:
+    """CPU milliseconds by stage."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, float] = {}
+
+    def __call__(self, stage: str, function: Callable[[], T]) -> T:
+        before = time.process_time()
+        result = function()
+        self.taken[stage] = self.taken.get(stage, 0.0) + 1000 * (time.process_time() - before)
+        return result
+
+
+def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, Any]) -> dict[str, Any]:
+    """The inside of the measured process."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    import torch
+    from growth_gallery import GrowthGallery, Material
+    from growth_index import PlantedModel, captions, load_tower
+
+    from framesift.candidates import CandidateConfig
+    from framesift.index import Index
+
+    torch.set_num_threads(1)
+    gallery = GrowthGallery(Material.of(work), moments=moments)
+    embeddings = captions(gallery)
+    model = PlantedModel(load_tower(work, backend=options["backend"]), embeddings)
+    texts = list(embeddings)[: queries + WARM_UP]
+    started = time.monotonic()
+    config = CandidateConfig(kind=options["engine"], by=options["by"])
+    with Index.open(index, model=model, candidates=config) as opened:
+        stored = opened.gallery()
+        depth = min(options["depth"] or stored.default_depth, moments)
+        opened.search(texts[0], depth=depth)
+        opening = time.monotonic() - started
+        staged: list[dict[str, float]] = []
+        whole: list[float] = []
+        wall: list[float] = []
+        for text in texts:
+            hits, stages = by_stage(opened, text, depth)
+            before = time.process_time(), time.monotonic()
+            searched = opened.search(text, depth=depth)
+            whole.append(1000 * (time.process_time() - before[0]))
+            wall.append(1000 * (time.monotonic() - before[1]))
+            assert [hit.to_dict() for hit in searched] == [hit.to_dict() for hit in hits]
+            staged.append(stages)
+    kept = staged[WARM_UP:]
+    mean = {stage: float(np.mean([one[stage] for one in kept])) for stage in STAGES}
+    total = quantiles(whole[WARM_UP:])
+    return {
+        "moments": moments,
+        "queries": len(kept),
+        "different_queries": len(set(texts[WARM_UP:])),
+        "depth": depth,
+        "engine": options["engine"],
+        "by": options["by"],
+        "backend": options["backend"],
+        "words_a_query": float(np.mean([len(text.split()) for text in texts])),
+        "open_and_first_query_wall_s": opening,
+        "query_cpu_ms": total,
+        "query_wall_ms": quantiles(wall[WARM_UP:]),
+        "stages_cpu_ms": {stage: quantiles([one[stage] for one in kept]) for stage in STAGES},
+        "share_of_stages": {stage: value / sum(mean.values()) for stage, value in mean.items()},
+        "target": {
+            "p50_ms": TARGET_MS,
+            "met": total["p50"] <= TARGET_MS,
+            "goal_ms": GOAL_MS,
+            "goal_met": total["p50"] <= GOAL_MS,
+        },
+    }
+
+
+def by_stage(index: Any, query: str, depth: int) -> tuple[list[Any], dict[str, float]]:
+    """The steps of a search one by one: its results, and what each took."""
+    import torch
+
+    from framesift.index.hits import hits_of
+    from framesift.ranking import Gallery, rank
+
+    clock = Clock()
+    model, stored = index.model, index.gallery()
+    text = clock("text", lambda: model.encode_text([query]))
+    rows = clock("candidates", lambda: stored.candidates(text, depth))
+    features = clock("frames", lambda: stored.features(rows[0]))
+
+    class Fetched(Gallery):
+        """What was fetched already, so that ranking it is X-Pool and sorting alone."""
+
+        def __len__(self) -> int:
+            return len(stored)
+
+        def candidates(self, text: Any, depth: int | None) -> torch.Tensor:
+            return rows
+
+        def features(self, rows: torch.Tensor) -> Any:
+            return features
+
+    ranking = clock("xpool", lambda: rank(text, Fetched(), model.matcher, depth=depth))
+    hits = clock("results", lambda: hits_of(text, ranking, stored, model, k=10, unit="moment"))
+    return hits, clock.taken
+
+
+def main() -> None:
+    """Measure, print, keep."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, help="where to keep the numbers")
+    parser.add_argument("--moments", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--depth", type=int, help="candidates that X-Pool sees; default: as the index has it")
+    parser.add_argument("--engine", default="auto", help="what proposes candidates")
+    parser.add_argument("--by", default="mean", help="what moments are found by")
+    parser.add_argument("--backend", default="openvino", help="of the text tower; torch for the reference")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, help="where the index is made; needs 30 GB for a million"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the index there, and use one that is there"
+    )
+    parser.add_argument("--ask", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.ask:
+        work, index, *more = json.loads(options.ask)
+        print(json.dumps(ask(Path(work), Path(index), *more)))
+        return
+    from growth_gallery import Material
+    from growth_index import text_tower
+    from record import machine
+
+    Material.of(options.work)
+    text_tower(options.work)
+    index = options.work / f"index-{options.moments}"
+    try:
+        if not (options.keep and index.exists()):
+            shutil.rmtree(index, ignore_errors=True)
+            step("write", options.work, index, options.moments)
+            step("cache", options.work, index, options.moments)
+        backends = dict.fromkeys([options.backend, "torch"])  # the reference beside it
+        result = {backend: measured(options, index, backend) for backend in backends}
+    finally:
+        if not options.keep:
+            shutil.rmtree(index, ignore_errors=True)
+    text = json.dumps({**result, "machine": machine()}, indent=1)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(text + "\n", encoding="utf-8")
+
+
+def measured(options: argparse.Namespace, index: Path, backend: str) -> dict[str, Any]:
+    """Ask in a process of its own."""
+    told = {"backend": backend, "engine": options.engine, "by": options.by, "depth": options.depth}
+    arguments = json.dumps([str(options.work), str(index), options.moments, options.queries, told])
+    done = subprocess.run(
+        [sys.executable, str(HERE), "--ask", arguments],
+        env=os.environ | ONE_THREAD,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()
