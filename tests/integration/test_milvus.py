@@ -111,15 +111,15 @@ def engine(
     rows: np.ndarray | range = range(ROWS),
     vectors: np.ndarray = VECTORS,
     *,
-    version: str | None = "1.1.0",
+    version: tuple[int, ...] | None = (1, 1, 0),
     fingerprint: str = "f" * 32,
 ) -> MilvusCandidates:
     return open_milvus(
-        CandidateConfig(kind="milvus", milvus_uri=uri),
-        collection="films",
+        CandidateConfig(kind="milvus", milvus_uri=uri, milvus_collection="films"),
         moment_ids=lambda: [moment_id(row) for row in rows],
         vectors=ArrayVectors(vectors[np.asarray(rows)]),
         fingerprint=fingerprint,
+        name="",
         version=version,
     )
 
@@ -159,7 +159,7 @@ def test_nothing_is_compared_where_the_collection_is_of_the_same_version(
     monkeypatch.setattr(milvus, "_fresh_rows", lambda *_: pytest.fail("compared"))
     engine(uri)
     with pytest.raises(pytest.fail.Exception):
-        engine(uri, version="1.2.0")
+        engine(uri, version=(1, 2, 0))
     with pytest.raises(pytest.fail.Exception):
         engine(uri, version=None)
 
@@ -169,16 +169,16 @@ def test_appended_and_changed_moments_are_found_before_the_next_sync(uri: str, s
     vectors = VECTORS.copy()
     vectors[:20] = unit_vectors(20, seed=5)
     with pytest.warns(StaleCandidatesWarning, match="lacks 120 of 600 moments.*framesift milvus sync"):
-        found = engine(uri, vectors=vectors, version="2.2.0")
+        found = engine(uri, vectors=vectors, version=(2, 2, 0))
     assert_exact(found, vectors, 30)
     sync(server, "films", source(vectors=vectors, version="2.2.0"))
-    assert_exact(engine(uri, vectors=vectors, version="2.2.0"), vectors, 30)
+    assert_exact(engine(uri, vectors=vectors, version=(2, 2, 0)), vectors, 30)
 
 
 def test_moments_that_left_the_gallery_are_not_found(uri: str, server: MilvusServer) -> None:
     sync(server, "films", source())
     rows = np.arange(0, ROWS, 2)
-    assert_exact(engine(uri, rows, version="2.2.0"), VECTORS[rows], 30)  # no warning: it lacks nothing
+    assert_exact(engine(uri, rows, version=(2, 2, 0)), VECTORS[rows], 30)  # no warning: it lacks nothing
 
 
 # ---- filling
@@ -252,7 +252,7 @@ def test_a_rebuild_is_searched_once_it_is_complete(uri: str, server: MilvusServe
     assert (report.collection, report.sent) == ("films_2", ROWS)
     assert list(server.generations("films")) == [2]
     assert_exact(found, VECTORS[:100], 10)  # an engine that was open goes on with the new one
-    assert_exact(engine(uri, version="2.2.0"), VECTORS, 30)
+    assert_exact(engine(uri, version=(2, 2, 0)), VECTORS, 30)
 
 
 def test_a_rebuild_takes_over_another_model_and_another_index(server: MilvusServer) -> None:
@@ -313,7 +313,7 @@ def test_a_process_that_was_killed_is_gone_on_with(tmp_path: Path, uri: str, ver
         assert report.sent == ROWS - after
         assert held(server) == {moment_id(row) for row in range(ROWS)}
         assert status(server, "films", source(version="2.2.0")).current
-    assert_exact(engine(uri, version="2.2.0"), VECTORS, 30)
+    assert_exact(engine(uri, version=(2, 2, 0)), VECTORS, 30)
 
 
 # ---- what goes wrong
@@ -423,7 +423,7 @@ def test_a_file_that_another_process_has_open_is_told(tmp_path: Path, uri: str) 
 
 def test_what_the_configuration_lacks() -> None:
     shared = {
-        "collection": "films",
+        "name": "films",
         "moment_ids": list,
         "vectors": ArrayVectors(VECTORS),
         "fingerprint": "f" * 32,

@@ -32,7 +32,7 @@ from .config import CandidateConfig
 from .exact import ExactCandidates, score_rows
 from .milvus_digests import MomentRows, held_in, moment_digests
 from .milvus_server import MOST_HITS, TOKEN_VARIABLE, MilvusServer
-from .milvus_stamp import check_name
+from .milvus_stamp import check_name, collection_for, version_text
 
 __all__ = ["MilvusCandidates", "open_milvus"]
 
@@ -153,11 +153,11 @@ class MilvusCandidates(CandidateIndex):
 def open_milvus(
     config: CandidateConfig,
     *,
-    collection: str,
     moment_ids: Callable[[], Sequence[str]],
     vectors: Vectors,
     fingerprint: str,
-    version: str | None = None,
+    name: str,
+    version: tuple[int, ...] | None = None,
     token: str | None = None,
 ) -> MilvusCandidates:
     """The engine of a gallery whose candidates come from Milvus.
@@ -167,11 +167,11 @@ def open_milvus(
 
     Args:
         config: says where the server is, and the collection, unless that is the default one.
-        collection: the name of the index' collection by default (:func:`.milvus_stamp.collection_for`).
         moment_ids: gives the moment ids of all rows, in their order.
         vectors: what rows are scored from, in the same order.
         fingerprint: feature fingerprint of the gallery.
-        version: of the index, as :attr:`.milvus_sync.Source.version`. Without it everything is compared.
+        name: of the index, for the collection's name by default.
+        version: of the index (:attr:`.Index.version`). Without it everything is compared.
         token: ``user:password`` or an API key; by default what the environment variable FRAMESIFT_MILVUS_TOKEN holds.
 
     Raises:
@@ -193,7 +193,7 @@ def open_milvus(
         raise ConfigError(
             f"candidates.by is {config.by!r}, but Milvus holds one vector a moment; take by='mean', or another engine"
         )
-    collection = check_name(config.milvus_collection or collection)
+    collection = check_name(config.milvus_collection or collection_for(name))
     server = MilvusServer(config.milvus_uri, token=token or os.environ.get(TOKEN_VARIABLE))
     found = server.find(collection)
     if found is None:
@@ -214,7 +214,7 @@ def open_milvus(
             f"{vectors.dim}; fill it again with: framesift milvus rebuild"
         )
     server.load(collection)
-    current = version is not None and stamp.version == version and stamp.rows == len(vectors)
+    current = version is not None and stamp.version == version_text(version) and stamp.rows == len(vectors)
     fresh = None if current else _fresh_rows(server, collection, moment_ids(), vectors)
     if fresh is not None and len(fresh):
         warnings.warn(
