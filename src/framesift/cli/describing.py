@@ -61,14 +61,14 @@ def describe(
     begin_s = None if start is None else parse_time(start)
     end_s = None if end is None else parse_time(end)
     from ..index import Index
-    from ..index.schema import META_NAME
+    from ..index.schema import IndexMeta
     from ..search.captions import describe as rank_captions
     from ..search.captions import read_captions
 
     texts = read_captions(captions)
     place = index or DEFAULT_INDEX
     opened: Index | None = None
-    if index is not None or os.path.exists(place / META_NAME):
+    if index is not None or IndexMeta.exists(place):
         opened = Index.open(place, model=model)
         loaded: RetrievalModel = opened.model
     elif model is not None:

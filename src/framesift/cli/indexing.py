@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from ..index.build import BuildConfig, BuildReport, Progress
     from ..index.patterns import Patterns
     from ..index.watch import WatchEvent
+    from ..jobs.cluster import Cluster
 
 __all__ = ["EXAMPLES", "Moments", "index", "progress_reporter"]
 
@@ -29,7 +32,8 @@ EXAMPLES = """Examples: `framesift index ~/Videos` makes framesift.index in this
 `framesift index ~/Videos --prune` also forgets files that are gone. Run it again any time: known files are skipped.
 `framesift index --prune` only forgets, `framesift index --compact` only tidies up.
 `framesift index ~/Videos --include '*.mp4' --exclude 'raw/**'` takes a part of a folder; a .framesiftignore file in it
-does the same for good. `framesift index ~/Videos --watch` goes on until Ctrl-C."""
+does the same for good. `framesift index ~/Videos --watch` goes on until Ctrl-C.
+`framesift index /mnt/videos -i /mnt/my.index --ray 10.0.0.1:6379` has the nodes of a Ray cluster decode and encode."""
 
 
 NO_SPINNING = ("GOMP_SPINCOUNT", "0")
@@ -120,13 +124,25 @@ def index(
     retry_failed: bool = typer.Option(
         False, "--retry-failed", help="Try files again that could not be read, though they have not changed."
     ),
-    workers: int | None = typer.Option(None, min=0, help="Decoding processes. Default: one a core."),
+    workers: int | None = typer.Option(
+        None,
+        min=0,
+        help="Decoding processes. Default: one a core; with --ray, one for each encoder on a node, which also takes so "
+        "many of its CPUs.",
+    ),
     timeout: float = typer.Option(300.0, min=1.0, help="Seconds after which a file is given up."),
     memory: int = typer.Option(
         1024, min=256, metavar="MIB", help="Memory to decode a file in, after which it is given up."
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
     precision: Precision = typer.Option(Precision.fp32, help="Arithmetic of the encoder; fp16 on CUDA only."),
+    ray: str | None = typer.Option(
+        None,
+        "--ray",
+        metavar="HOST:PORT",
+        help="Decode and encode on the Ray cluster whose head is there, and commit here. This machine must be one of "
+        "its nodes, and all nodes must see the PATHs. Never starts a cluster. See docs/ray.md.",
+    ),
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Index videos, so that they can be searched."""
@@ -135,6 +151,7 @@ def index(
     from ..index import Index
     from ..index.build import BuildConfig
     from ..index.files import check_paths
+    from ..index.own_model import reference_of
     from ..index.patterns import Patterns
     from ..index.published import check_tag_name
 
@@ -144,6 +161,10 @@ def index(
         )
     if not paths and (watch or prune_excluded or include or exclude):
         raise InputError("--watch, --include, --exclude and --prune-excluded are about a PATH; name a folder")
+    if ray is not None and (watch or not paths):
+        raise InputError(
+            "--ray is for PATHs that are indexed once; leave it out with --watch, or without a PATH"
+        )
     if publish is not None:
         check_tag_name(publish)
         if watch:
@@ -151,11 +172,23 @@ def index(
     # first: a mistyped path or pattern shall neither fetch a model nor leave an empty index behind
     check_paths(paths or [])
     patterns = Patterns.of(include or (), exclude or ())
-    if paths:
-        opened = _open_or_create(index, model, moments, snap, device=device, precision=precision)
-    else:
-        opened = Index.open(index)
-    with opened, ProgressLine("indexing", quiet=as_json) as line:
+    with ExitStack() as stack:
+        # before an index is made that nothing would come into
+        cluster = None if ray is None else stack.enter_context(_cluster(ray))
+        if paths:
+            opened = _open_or_create(
+                index,
+                model,
+                moments,
+                snap,
+                device=device,
+                precision=precision,
+                on_cluster=cluster is not None,
+            )
+        else:
+            opened = Index.open(index)
+        stack.enter_context(opened)
+        line = stack.enter_context(ProgressLine("indexing", quiet=as_json))
         config = BuildConfig(
             workers=workers, timeout_s=timeout, memory_bytes=memory * 2**20, retry_failed=retry_failed
         )
@@ -179,7 +212,19 @@ def index(
             return
         report = None
         if paths:
-            report = opened.add(
+            if cluster is None:
+                add = opened.add
+            else:
+                from ..jobs import ray_index
+
+                reference = reference_of(model or opened.info().model or "")
+                loading = (
+                    ray_index.Loading(reference=reference, device=device, precision=precision.value)
+                    if reference
+                    else None
+                )
+                add = partial(ray_index.add, opened, cluster=cluster, loading=loading)
+            report = add(
                 paths,
                 include=patterns.include,
                 exclude=patterns.exclude,
@@ -199,6 +244,16 @@ def index(
         talk(f"{str(index)!r} holds {total.videos} videos in {total.moments} moments")
     if report is not None and report.failed:
         raise typer.Exit(DecodeError.exit_code)
+
+
+@contextmanager
+def _cluster(address: str) -> Generator[Cluster]:
+    from ..jobs.cluster import UNGUARDED, connected
+
+    with connected(address) as cluster:
+        if not cluster.wants_token:
+            talk(f"note: {UNGUARDED}")
+        yield cluster
 
 
 def _watch(
@@ -298,12 +353,14 @@ def _open_or_create(
     *,
     device: str,
     precision: Precision,
+    on_cluster: bool,
 ) -> Index:
+    """``on_cluster``: videos are encoded elsewhere; the model is only needed for what a new index notes of it."""
     from ..hub import DEFAULT_MODEL, load
     from ..index import Index
-    from ..index.schema import META_NAME
+    from ..index.schema import IndexMeta
 
-    if os.path.exists(path / META_NAME):  # False, not an error, where the path cannot even be looked at
+    if IndexMeta.exists(path):
         kept = Index.open(path)
         if moments is not None and moments.value != kept.info().cutting:
             raise InputError(
@@ -316,13 +373,16 @@ def _open_or_create(
                 f"for --snap {snap_s:g} make another index"
             )
         reference = name or kept.info().model
-        if reference is None:
+        if reference is None or on_cluster:
             return kept
         return Index.open(path, model=load(reference, device=device, dtype=precision.value))
     if name is None:
         talk(f"note: no --model given; using {DEFAULT_MODEL} with softmax pooling, which needs no training")
     reference = name or DEFAULT_MODEL
-    model = load(reference, device=device, dtype=precision.value)
+    if on_cluster:
+        model = load(reference, device="cpu")
+    else:
+        model = load(reference, device=device, dtype=precision.value)
     if model.name.startswith("storyboard-"):
         talk(f"note: {model.name} only knows drawn shapes; for other videos use a CLIP or SigLIP model")
     return Index.create(

@@ -38,7 +38,11 @@ __all__ = [
 DEFAULT_INDEX = Path("framesift.index")
 
 INDEX_OPTION = typer.Option(
-    DEFAULT_INDEX, "--index", "-i", envvar="FRAMESIFT_INDEX", help="Directory of the index."
+    DEFAULT_INDEX,
+    "--index",
+    "-i",
+    envvar="FRAMESIFT_INDEX",
+    help="Directory of the index, or its URI in an object store, such as s3://bucket/films.",
 )
 TAG_OPTION = typer.Option(
     None,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError, MissingExtraError
+from ..index.location import located
 from .output import DEFAULT_INDEX, talk
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def serve(
         "--index",
         "-i",
         envvar="FRAMESIFT_INDEX",
-        help="Directory of an index; may be given several times. Default: framesift.index in this directory.",
+        help="Directory of an index, or its URI such as s3://bucket/films; may be given several times. Default: "
+        "framesift.index in this directory.",
     ),
     demo: bool = typer.Option(
         False, "--demo", help="Serve the library of framesift demo, rendered if it is missing."
@@ -98,7 +100,7 @@ def serve(
             f"--host {host} can be reached from other machines, so it needs a token: give --token-file FILE or set "
             f"{TOKEN_VARIABLE} (or say --insecure, if all who can reach it may see all videos)"
         )
-    sources: dict[str, Path | Index] = {}
+    sources: dict[str, str | Path | Index] = {}
     if demo:
         sources["demo"] = _demo()
     chosen = list(index or ([] if demo else [DEFAULT_INDEX]))
@@ -152,20 +154,20 @@ def _is_loopback(host: str) -> bool:
 
 def _name(path: Path, taken: dict[str, Any]) -> str:
     """The directory's name without its suffix; with a number where another index has it already."""
-    base = path.absolute().stem or "index"
+    base = located(path).stem or "index"
     name, number = base, 2
     while name in taken:
         name, number = f"{base}-{number}", number + 1
     return name
 
 
-def _demo() -> Path:
+def _demo() -> str:
     from ..storyboard import standard
     from .demo import prepare_demo
 
     opened, _ = prepare_demo(standard(DEMO_VIDEOS), quiet=False)
     with opened:
-        return opened.path
+        return str(opened.path)
 
 
 def _folders(given: list[Path] | None, sources: dict[str, Any], tag: str | None) -> tuple[Path, ...]:

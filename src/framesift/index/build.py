@@ -78,7 +78,10 @@ def build(
     replaced = {earlier.video_id for _, earlier in planned.todo if earlier is not None}
     with (
         SubtitleKeeper(
-            store.index, workers=config.workers, timeout_s=config.timeout_s, memory_bytes=config.memory_bytes
+            store.place.subtitles_to_write(),
+            workers=config.workers,
+            timeout_s=config.timeout_s,
+            memory_bytes=config.memory_bytes,
         ) as keeper,
         ThreadPoolExecutor(1) as writing,
     ):

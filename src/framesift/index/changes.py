@@ -97,6 +97,6 @@ def _forget(store: Store, videos: Mapping[str, str]) -> list[str]:
     """
     store.remove(list(videos))
     if videos:
-        with SubtitleStore(store.index) as subtitles:
+        with SubtitleStore(store.place.subtitles_to_write()) as subtitles:
             subtitles.forget(videos)
     return sorted(videos.values())

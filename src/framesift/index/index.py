@@ -18,16 +18,16 @@ from ..features import VideoFeatures
 from ..ranking import RERANK_DEPTH, Hit
 from . import changes
 from .build import BuildConfig, BuildReport, Progress, build, encode_here
-from .creation import check_free, create_tables_in
+from .creation import create_tables_in
 from .cutting import MomentMode
 from .encoding import Encode
 from .files import listed
 from .gallery import LanceGallery
 from .info import IndexInfo, info_of
-from .journal import recover
-from .lock import WriterLock
+from .location import Location, ObjectUri
 from .own_model import OwnModel, loaded, reference_of
 from .patterns import Patterns
+from .place import place_of
 from .plain_search import search
 from .published import DEFAULT_TAG, Publication, check_tag_name
 from .schema import IndexMeta, VideoRecord
@@ -46,7 +46,7 @@ __all__ = ["Index"]
 
 
 class Index:
-    """A directory that holds videos' features and answers queries.
+    """A directory, or a place in an object store, that holds videos' features and answers queries.
 
     Any number of processes may search it while one writes to it; every search sees what was committed last.
 
@@ -58,8 +58,8 @@ class Index:
                 print(hit)
     """
 
-    def __init__(self, path: Path, meta: IndexMeta, store: Store, model: OwnModel) -> None:
-        self.path = path
+    def __init__(self, meta: IndexMeta, store: Store, model: OwnModel) -> None:
+        self.path: Location = store.index
         self._meta = meta
         self._store: Store | None = store
         self._model = model
@@ -69,7 +69,7 @@ class Index:
     @classmethod
     def create(
         cls,
-        path: str | Path,
+        path: str | Path | ObjectUri,
         *,
         model: RetrievalModel | str | Path,
         moments: MomentMode = "auto",
@@ -79,7 +79,8 @@ class Index:
         """Make an empty index.
 
         Args:
-            path: directory that does not exist yet, or is empty.
+            path: directory that does not exist yet, or is empty; or a place in an object store, such as
+                ``s3://bucket/films`` (needs ``framesift[objectstore]``).
             model: what encodes videos and queries; or a name, directory or hub id for :func:`framesift.load`.
             moments: ``whole`` keeps a video as one moment, ``shots`` cuts it where the picture changes,
                 ``auto`` takes ``whole`` for videos of less than a minute and ``shots`` for longer ones.
@@ -93,7 +94,7 @@ class Index:
             InputError: ``path`` holds something else, ``moments`` is unknown, or ``snap_s`` is negative.
             ModelError: the model cannot be had.
         """
-        path = Path(path).absolute()
+        place = place_of(path)
         modes = ("auto", "whole", "shots")
         if moments not in modes:
             raise InputError(
@@ -101,7 +102,7 @@ class Index:
             )
         if not 0 <= snap_s < math.inf:
             raise InputError(f"snap_s={snap_s} is no length of time; it is 0 or a number of seconds")
-        check_free(path)  # first: nothing shall be loaded for a directory that cannot be used
+        place.claim()  # first: nothing shall be loaded for a place that cannot be used
         encoding = loaded(model)
         meta = IndexMeta(
             fingerprint=encoding.fingerprint(),
@@ -111,12 +112,12 @@ class Index:
             model=reference_of(reference or model),
             snap_s=snap_s,
         )
-        return cls(path, meta, create_tables_in(path, meta), OwnModel(path, meta, encoding))
+        return cls(meta, create_tables_in(place, meta), OwnModel(place.location, meta, encoding))
 
     @classmethod
     def open(
         cls,
-        path: str | Path,
+        path: str | Path | ObjectUri,
         *,
         model: RetrievalModel | str | Path | None = None,
         tag: str | None = None,
@@ -124,7 +125,7 @@ class Index:
         """Open an index.
 
         Args:
-            path: its directory.
+            path: its directory, or its URI in an object store.
             model: another model than the one it was built with. Its matcher may differ, its features must
                 not. Without it, the index's own is loaded when it is first needed.
             tag: see what :meth:`publish` published under this name, not what was committed last; when it is published
@@ -136,9 +137,9 @@ class Index:
             FingerprintError: ``model`` computes other features than those stored.
             ModelError: ``model`` cannot be had.
         """
-        path = Path(path).absolute()
-        meta = IndexMeta.read(path)
-        index = cls(path, meta, Store(path, tag=tag), OwnModel(path, meta))
+        place = place_of(path)
+        meta = IndexMeta.read(place)
+        index = cls(meta, Store(place, tag=tag), OwnModel(place.location, meta))
         if model is not None:
             index._model.use(model)
         return index
@@ -208,7 +209,7 @@ class Index:
     @property
     def subtitles(self) -> Subtitles:
         """What is said in the videos and when, as far as they have subtitles: searchable, and by time."""
-        return Subtitles(self.path)
+        return Subtitles(self._opened().place.subtitles_to_read())
 
     # ---- changing it
 
@@ -384,7 +385,7 @@ class Index:
         with self._writing() as store:
             store.sweep()
             store.compact(least_fragments=2)
-            with SubtitleStore(self.path) as subtitles:
+            with SubtitleStore(store.place.subtitles_to_write()) as subtitles:
                 subtitles.compact()
 
     def publish(self, tag: str = DEFAULT_TAG) -> None:
@@ -424,8 +425,7 @@ class Index:
         Checksums of the files, duplicate keys, moments without a video and the reverse, fingerprints, and that
         every vector is the mean of its frames.
         """
-        self._opened()
-        return verify(self.path, self._meta)
+        return verify(self._opened().place, self._meta)
 
     # ---- searching it
 
@@ -515,6 +515,11 @@ class Index:
     def _writing(self) -> Generator[Store]:
         """The lock, and tables of one's own: a search in another thread never sees them between two commits."""
         self._check_writable()
-        with WriterLock(self._opened().index):
-            recover(self.path)
-            yield Store(self.path)
+        store = self._opened()
+        with store.place.writing():
+            store.place.recover()
+            try:
+                yield Store(store.place, refresh_s=0.0)
+                store.place.keep_subtitles()
+            finally:
+                store.look_again()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from .cutting import MomentMode
-from .journal import ASIDE
 from .published import Publication
 from .schema import IndexMeta
 from .store import Store
@@ -23,12 +19,12 @@ class IndexInfo:
     """What an index holds.
 
     Attributes:
-        path: its directory.
+        path: its directory or URI.
         videos: files that are indexed.
         failed: files that could not be read.
         moments: what is searched.
         duration_s: length of all indexed videos, as far as it is known.
-        size_bytes: of the directory, earlier versions included.
+        size_bytes: of all that is there, earlier versions included.
         model: name, directory or hub id of the model; None if it had none.
         fingerprint: of the features.
         cutting: ``whole``, ``shots`` or ``auto``.
@@ -67,16 +63,16 @@ class IndexInfo:
 
 def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
     """Counts, sizes and the model; loads nothing heavy."""
-    path, records = store.index, store.records()
+    place, records = store.place, store.records()
     good = [record for record in records if record.status == "ok"]
-    subtitles = Subtitles(path).counts()
+    subtitles = Subtitles(place.subtitles_to_read()).counts()
     return IndexInfo(
-        path=str(path),
+        path=str(place.location),
         videos=len(good),
         failed=len(records) - len(good),
         moments=store.num_moments(),
         duration_s=sum(record.duration_s or 0.0 for record in good),
-        size_bytes=_size_bytes(path),
+        size_bytes=place.size_bytes(),
         model=meta.model,
         fingerprint=meta.fingerprint,
         cutting=meta.moments,
@@ -85,16 +81,7 @@ def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
         snap_s=meta.snap_s,
         subtitled=subtitles.videos,
         cues=subtitles.cues,
-        set_aside=len(list((path / ASIDE).glob("*"))),
+        set_aside=place.recoveries(),
         published=store.published().listed(),
         format_version=meta.format_version,
     )
-
-
-def _size_bytes(path: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(path):
-        for name in names:
-            with suppress(FileNotFoundError):  # a writer's temporary file
-                total += os.lstat(os.path.join(parent, name)).st_size
-    return total

@@ -28,20 +28,24 @@ import lance
 
 from ..errors import IndexRecoveredWarning, IndexStateError
 from .durable import fsync_path, write_json
-from .published import Published, State
+from .published import PUBLISHED_NAME, Published, State
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE
 
 __all__ = [
     "ASIDE",
     "JOURNAL_NAME",
+    "TABLES",
     "Journal",
     "State",
     "checksum",
     "find_damage",
+    "manifests",
     "newest_whole",
     "open_table",
     "recover",
+    "superseded",
     "tables",
+    "tell",
     "why",
 ]
 
@@ -79,19 +83,31 @@ class Journal:
 
     @classmethod
     def read(cls, index: Path) -> Journal:
-        """The journal; an empty one where there is none to be read."""
+        """The journal of a directory; an empty one where there is none to be read."""
         try:
-            values = json.loads((index / JOURNAL_NAME).read_text(encoding="utf-8"))
+            return cls.parse((index / JOURNAL_NAME).read_bytes())
+        except OSError:
+            return cls()
+
+    @classmethod
+    def parse(cls, document: bytes | None) -> Journal:
+        """The journal of a document; an empty one where there is none, or it is none."""
+        try:
+            values = json.loads(document or b"")
             states = tuple(State(int(v), int(m), float(time_s)) for v, m, time_s in values["states"])
             files = {str(name): (int(size), int(crc)) for name, (size, crc) in values["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
         return cls(states, files)
 
-    def write(self, index: Path) -> None:
-        """Replace the one on disk, durably. Raises OSError."""
+    def document(self) -> dict[str, Any]:
+        """What :meth:`parse` reads, for JSON."""
         states = [[state.videos, state.moments, state.time_s] for state in self.states]
-        write_json(index / JOURNAL_NAME, {"states": states, "files": self.files})
+        return {"states": states, "files": self.files}
+
+    def write(self, index: Path) -> None:
+        """Replace the one in a directory, durably. Raises OSError."""
+        write_json(index / JOURNAL_NAME, self.document())
 
     def with_state(self, state: State, *, grace_s: float) -> Journal:
         """The journal after one more commit; forgets states that nobody can need any more.
@@ -270,9 +286,9 @@ def recover(index: Path) -> str:
     moved: list[Path] = []
     try:
         aside.mkdir(exist_ok=True)
-        published = Published.read(index)
-        if (held := published.not_after(state)) != published:
-            held.write(index)  # first: a version that is gone must never be what a tag names
+        if (place := index / PUBLISHED_NAME).exists():
+            # first: a version that is gone must never be what a tag names
+            write_json(place, Published.parse(place.read_bytes(), index).not_after(state).document())
         for name, table in tables(index).items():
             late = {v: path for v, path in manifests(table).items() if v > state.version(name)}
             for version, path in sorted(late.items(), reverse=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import FingerprintError, IndexStateError, UnknownModelError
+from .location import Location
 from .schema import IndexMeta
 
 if TYPE_CHECKING:
@@ -22,12 +23,12 @@ class OwnModel:
     """What encodes the queries and videos of the index at ``path``. Threads may share it.
 
     Args:
-        path: directory of the index, for messages.
+        path: directory or URI of the index, for messages.
         meta: whose fingerprint a model must have.
         model: one that is known to have it; without it, the one that ``meta`` names is loaded when it is needed.
     """
 
-    def __init__(self, path: Path, meta: IndexMeta, model: RetrievalModel | None = None) -> None:
+    def __init__(self, path: Location, meta: IndexMeta, model: RetrievalModel | None = None) -> None:
         self._path, self._meta, self._model = path, meta, model
         self._loading = threading.Lock()  # a model is dear: threads that need it wait for the first
         self._reranks: RerankEncoder | None = None

@@ -12,11 +12,10 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..errors import IndexStateError, InputError, suggest
-from .durable import write_json
+from .location import Location
 from .schema import VIDEOS_TABLE
 
 __all__ = ["DEFAULT_TAG", "PUBLISHED_NAME", "Publication", "Published", "State", "check_tag_name"]
@@ -71,43 +70,33 @@ class Published:
     retired: tuple[State, ...] = ()
 
     @classmethod
-    def read(cls, index: Path) -> Published:
-        """What is published; nothing where nothing ever was.
+    def parse(cls, document: bytes | None, location: Location) -> Published:
+        """What :meth:`document` made for the index at ``location``; nothing where nothing was ever published.
 
         Raises:
-            IndexStateError: the file is there, but cannot be read. It is never taken for an empty one: what it names
-                would be cleaned up.
+            IndexStateError: the document is damaged. It is never taken for an empty one: what it names would be
+                cleaned up.
         """
-        path = index / PUBLISHED_NAME
-        try:
-            return cls.from_json(path.read_bytes())
-        except FileNotFoundError:
+        if document is None:
             return cls()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        try:
+            values = json.loads(document)
+            states = {str(tag): _state(numbers) for tag, numbers in values["tags"].items()}
+            return cls(states, tuple(map(_state, values["retired"])))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IndexStateError(
-                f"cannot read what is published of the index {str(index)!r} ({PUBLISHED_NAME}: {error}); "
-                "where the file is damaged, delete it and publish again"
+                f"{PUBLISHED_NAME} in the index {str(location)!r}, which says what is published, is damaged ({error}); "
+                "delete it and publish again"
             ) from error
 
-    @classmethod
-    def from_json(cls, text: bytes) -> Published:
-        """Parse what :meth:`to_json` made. Raises ValueError, KeyError, TypeError or AttributeError."""
-        values = json.loads(text)
-        states = {str(tag): _state(numbers) for tag, numbers in values["tags"].items()}
-        return cls(states, tuple(map(_state, values["retired"])))
-
-    def to_json(self) -> dict[str, Any]:
-        """The document."""
+    def document(self) -> dict[str, Any]:
+        """What :meth:`parse` reads, for JSON."""
         return {
             "tags": {tag: _numbers(state) for tag, state in self.states.items()},
             "retired": [_numbers(state) for state in self.retired],
         }
 
-    def write(self, index: Path) -> None:
-        """Replace the file in one step, durably. Raises OSError. To be called under the writer's lock."""
-        write_json(index / PUBLISHED_NAME, self.to_json(), indent=2)
-
-    def state(self, index: Path, tag: str) -> State:
+    def state(self, index: Location, tag: str) -> State:
         """The state of a tag.
 
         Raises:

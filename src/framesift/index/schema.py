@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
@@ -19,7 +18,8 @@ import pyarrow as pa
 
 from ..errors import IndexNotFoundError, IndexStateError
 from .cutting import MomentMode
-from .durable import write_json
+from .location import ObjectUri
+from .place import Place, place_of
 
 __all__ = [
     "FORMAT_VERSION",
@@ -63,48 +63,53 @@ class IndexMeta:
     snap_s: float = 0.0
     format_version: int = FORMAT_VERSION
 
-    def write(self, index: Path) -> None:
+    def write(self, index: str | os.PathLike[str] | ObjectUri | Place) -> None:
         """Write it so that a crash leaves either nothing or all of it.
 
         Raises:
             IndexStateError: it cannot be written.
         """
-        target = index / META_NAME
-        try:
-            write_json(target, asdict(self), indent=2)
-        except OSError as error:
-            raise IndexStateError(f"cannot write {str(target)!r}: {error.strerror or error}") from error
+        place_of(index).write(META_NAME, asdict(self), indent=2)
 
     @classmethod
-    def read(cls, index: Path) -> IndexMeta:
+    def exists(cls, index: str | os.PathLike[str] | ObjectUri | Place) -> bool:
+        """Whether there is an index, readable or not.
+
+        Raises:
+            IndexStateError: it cannot be told.
+        """
+        return place_of(index).read(META_NAME) is not None
+
+    @classmethod
+    def read(cls, index: str | os.PathLike[str] | ObjectUri | Place) -> IndexMeta:
         """Read it back.
 
         Raises:
             IndexNotFoundError: there is no index at ``index``.
             IndexStateError: it cannot be read, or another version of framesift wrote it.
         """
-        path = index / META_NAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            version = values["format_version"]
-        except (FileNotFoundError, NotADirectoryError):
+        place = place_of(index)
+        location = place.location
+        content = place.read(META_NAME)
+        if content is None:
             raise IndexNotFoundError(
-                f"no index at {str(index)!r}; make one with: framesift index PATH... --index {index}"
-            ) from None
-        except OSError as error:
-            raise IndexStateError(f"cannot read {str(path)!r}: {error.strerror}") from error
+                f"no index at {str(location)!r}; make one with: framesift index PATH... --index {location}"
+            )
+        try:
+            values = json.loads(content)
+            version = values["format_version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise IndexStateError(f"cannot read {str(path)!r}: {error}") from error
+            raise IndexStateError(f"cannot read {META_NAME} in {str(location)!r}: {error}") from error
         if version != FORMAT_VERSION:
             raise IndexStateError(
-                f"the index {str(index)!r} has format {version}, this framesift reads format "
+                f"the index {str(location)!r} has format {version}, this framesift reads format "
                 f"{FORMAT_VERSION}; update framesift, or index the videos again into another directory"
             )
         known = {field.name for field in fields(cls)}
         try:
             return cls(**{name: value for name, value in values.items() if name in known})
         except TypeError as error:
-            raise IndexStateError(f"{str(path)!r} is incomplete: {error}") from error
+            raise IndexStateError(f"{META_NAME} in {str(location)!r} is incomplete: {error}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

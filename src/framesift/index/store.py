@@ -1,42 +1,28 @@
 """The two Lance tables of an index: reading snapshots of them, and the few commits that change them.
 
 Every change is one Lance commit on each table, in the order that leaves a readable index wherever it stops, and
-nothing counts as committed before it is synced and in the journal (journal.py). The writing methods must be
-called under :class:`~framesift.index.lock.WriterLock`. LanceDB opens the same tables.
+nothing counts as committed before it is durable and in the journal (journal.py). Where the tables are, and what that
+needs, is the place's business (place.py). The writing methods must be called while :meth:`.Place.writing` is held.
+LanceDB opens the same tables.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Hashable, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import lance
 import numpy as np
 import pyarrow as pa
 
-from ..errors import IndexLockedError, IndexStateError
-from .durable import fsync_path
-from .journal import (
-    ASIDE,
-    Journal,
-    checksum,
-    find_damage,
-    manifests,
-    newest_whole,
-    open_table,
-    recover,
-    superseded,
-    tables,
-    tell,
-    why,
-)
-from .lock import WriterLock
+from ..errors import IndexStateError
+from .journal import JOURNAL_NAME, TABLES, Journal, superseded, why
+from .location import Location, ObjectUri
+from .place import Place, place_of
 from .published import PUBLISHED_NAME, Published, State
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, VideoRecord, moments_schema, videos_schema
 
@@ -51,7 +37,6 @@ ROWS_PER_FRAGMENT = (
     16_384  # 14 KiB a moment (512 wide, 12 frames): compaction holds one in memory, not the table
 )
 MOST_DELETED = 0.1  # of a fragment's rows; more are worth rewriting it
-RECOVERY_WAIT_S = 10.0  # another process that is restoring the index needs milliseconds
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +48,7 @@ class Snapshot:
         moments: a Lance dataset of ``moments``. It may have moments of videos that ``videos`` does not list yet.
     """
 
-    index: Path
+    index: Location
     version: tuple[int, int, int]
     moments: Any
     _videos: Any
@@ -75,73 +60,105 @@ class Snapshot:
 
 
 class Store:
-    """An index's tables, opened for reading; writing needs nothing more than the lock.
+    """An index's tables, opened for reading; writing needs nothing more than the right to write.
 
     Where the newest commit is damaged, the last good state is restored first, with a warning; on a medium that
     cannot be written to it is read instead.
 
     Args:
-        index: directory of the index.
+        index: directory, URI or place of the index.
         tag: read what is published under this name, now and whenever it is published anew. Nothing can be written then.
+        refresh_s: for so long what was seen may be taken for the present; by default what suits the place.
 
     Raises:
         IndexStateError: a table is missing, or nothing of it can be read; nothing is published as ``tag``, or what is
             has been damaged.
     """
 
-    def __init__(self, index: Path, *, tag: str | None = None) -> None:
-        self.index = index
+    def __init__(
+        self,
+        index: str | os.PathLike[str] | ObjectUri | Place,
+        *,
+        tag: str | None = None,
+        refresh_s: float | None = None,
+    ) -> None:
+        self.place = place_of(index)
+        self.index = self.place.location
         self.tag = tag
+        self._refresh_s = self.place.refresh_s if refresh_s is None else refresh_s
+        self._seen: tuple[float, tuple[int, int, int]] | None = None
+        self._held: dict[str, tuple[int, Any]] = {}
         self._pinned: State | None = None
-        self._files: dict[str, tuple[int, int]] | None = None
-        self._published: tuple[tuple[int, int, int], Published] | None = None
-        with lance_errors(index, "open"):
-            if tag is not None:
-                _check_published(index, tag, self.published().state(index, tag))
-            elif newest_whole(index)[1]:
-                self._pinned = _restore(index)
+        self._published: tuple[Hashable, Published] | None = None
+        with lance_errors(self.index, "open"):
+            if tag is None:
+                self._pinned = self.place.check()
+            else:
+                self._check_published(tag)
             self._open()
 
+    def _check_published(self, tag: str) -> None:
+        reason = self.place.damage(self.published().state(self.index, tag), self._journal())
+        if reason is not None:
+            raise IndexStateError(
+                f"what is published of the index {str(self.index)!r} as {tag!r} cannot be read ({reason}); publish it "
+                f"again with: framesift publish --index {self.index} --tag {tag}"
+            )
+
     def _open(self) -> None:
-        self._recoveries = _recoveries(self.index)
+        self._recoveries = self.place.recoveries()
+        self._held = {}
         self._tables = {
-            name: open_table(path, self._pinned and self._pinned.version(name))
-            for name, path in tables(self.index).items()
+            name: self.place.table(name, self._pinned and self._pinned.version(name)) for name in TABLES
         }
 
     @classmethod
-    def create(cls, index: Path, meta: IndexMeta) -> Store:
+    def create(cls, index: str | os.PathLike[str] | ObjectUri | Place, meta: IndexMeta) -> Store:
         """Make empty tables, in place of what a killed creation left (tables without ``META_NAME``)."""
+        place = place_of(index)
         schemas = {VIDEOS_TABLE: videos_schema(), MOMENTS_TABLE: moments_schema(meta.dim)}
-        with lance_errors(index, "create"):
-            for name, path in tables(index).items():
-                shutil.rmtree(path, ignore_errors=True)
-                lance.write_dataset(schemas[name].empty_table(), path)
-            Journal().write(index)
-            store = cls(index)
+        with lance_errors(place.location, "create"):
+            for name in TABLES:
+                place.guard()
+                place.make_table(name, schemas[name])
+            place.write(JOURNAL_NAME, Journal().document())
+            store = cls(place, refresh_s=0.0)
             store._note()
         return store
 
     @property
     def cache_folder(self) -> Path:
-        """Where the hot path's cache of this index lies."""
-        return self.index / "cache"
+        """A local folder for what can be made again from the tables, the hot path's cache: inside the index, or, where
+        that is in an object store, in the user's cache folder. It may have to be made."""
+        return self.place.cache_folder
 
     # ---- reading
 
     def version(self) -> tuple[int, int, int]:
-        """Newest versions of the tables on disk; a snapshot that has them is up to date.
+        """Newest versions of the tables; a snapshot that has them is up to date.
 
         The third number tells versions apart that bear the same number because the first one was set aside.
         """
+        if self._seen is not None and time.monotonic() - self._seen[0] < self._refresh_s:
+            return self._seen[1]
+        asked = time.monotonic()
         with lance_errors(self.index, "read"):
-            if self._pinned is not None:
-                return self._pinned.videos, self._pinned.moments, 0
-            if self.tag is not None:
-                state = self.published().state(self.index, self.tag)
-                return state.videos, state.moments, _recoveries(self.index)
-            videos, moments = (self._tables[name].latest_version for name in (VIDEOS_TABLE, MOMENTS_TABLE))
-            return videos, moments, _recoveries(self.index)
+            version = self._version_now()
+        self._seen = asked, version
+        return version
+
+    def _version_now(self) -> tuple[int, int, int]:
+        if self._pinned is not None:
+            return self._pinned.videos, self._pinned.moments, 0
+        if self.tag is not None:
+            state = self.published().state(self.index, self.tag)
+            return state.videos, state.moments, self.place.recoveries()
+        videos, moments = (self._tables[name].latest_version for name in TABLES)
+        return videos, moments, self.place.recoveries()
+
+    def look_again(self) -> None:
+        """Let the next question see what was committed until now, however recently the index was looked at."""
+        self._seen = None
 
     def published(self) -> Published:
         """What the tags of the index name now; read only where it has changed.
@@ -149,13 +166,9 @@ class Store:
         Raises:
             IndexStateError: it cannot be read.
         """
-        try:
-            facts = os.stat(self.index / PUBLISHED_NAME)
-        except OSError:
-            return Published.read(self.index)  # which says why
-        seen = facts.st_mtime_ns, facts.st_ino, facts.st_size
-        if self._published is None or self._published[0] != seen:
-            self._published = seen, Published.read(self.index)
+        stamp = self.place.stamp(PUBLISHED_NAME)  # before the content: at worst that is read twice
+        if self._published is None or self._published[0] != stamp:
+            self._published = stamp, Published.parse(self.place.read(PUBLISHED_NAME), self.index)
         return self._published[1]
 
     def snapshot(self) -> Snapshot:
@@ -175,12 +188,19 @@ class Store:
         """A Lance dataset that stays at the newest version it has now, or that is published now; or at ``version``."""
         if self._pinned is not None:
             return self._tables[name]
-        if self._recoveries != _recoveries(self.index):
+        if self._recoveries != self.place.recoveries():
             self._open()
-        table = self._tables[name]
-        if version is None and self.tag is not None:
-            version = self.published().state(self.index, self.tag).version(name)
-        return table.checkout_version(table.latest_version if version is None else version)
+        if version is None:
+            if self.tag is not None or self._refresh_s:
+                version = self.version()[TABLES.index(name)]
+            else:
+                version = int(self._tables[name].latest_version)
+        if not self._refresh_s:
+            return self._tables[name].checkout_version(version)
+        held = self._held.get(name)
+        if held is None or held[0] != version:
+            held = self._held[name] = version, self._tables[name].checkout_version(version)
+        return held[1]
 
     def videos(self, *, columns: Sequence[str] | None = None, where: str | None = None) -> pa.Table:
         """The rows of ``videos`` as they are now."""
@@ -222,6 +242,7 @@ class Store:
             ids = moments["video_id"]
             replaced = np.fromiter((value in known for value in ids.to_pylist()), dtype=bool, count=len(ids))
             if known:
+                self.place.guard()
                 # one commit: a reader sees a changed video's old moments or its new ones, never a mixture
                 (
                     self._snapshot(MOMENTS_TABLE)
@@ -232,8 +253,9 @@ class Store:
                     .execute(moments.filter(pa.array(replaced)))
                 )
             if not replaced.all():
+                self.place.guard()
                 self._snapshot(MOMENTS_TABLE).insert(moments.filter(pa.array(~replaced)))
-            self._sync()  # a video that is there has its moments, even after a power failure
+            self.place.sync()  # a video that is there has its moments, even after a power failure
             self._put(records, known)
             self._note()
 
@@ -250,9 +272,10 @@ class Store:
         if not video_ids:
             return
         with lance_errors(self.index, "write to"):
-            for name in (VIDEOS_TABLE, MOMENTS_TABLE):
+            for name in TABLES:
                 for first in range(0, len(video_ids), IDS_PER_DELETE):
                     chosen = _quoted(video_ids[first : first + IDS_PER_DELETE])
+                    self.place.guard()
                     self._snapshot(name).delete(f"video_id IN ({chosen})")
             self._note()
 
@@ -281,11 +304,12 @@ class Store:
         """
         with lance_errors(self.index, "compact"):
             compacted = False
-            for name in (VIDEOS_TABLE, MOMENTS_TABLE):
+            for name in TABLES:
                 table = self._snapshot(name)
                 small = [f for f in table.get_fragments() if _is_small(f)]
                 if len(small) < (least_fragments or FRAGMENTS_TO_COMPACT):
                     continue
+                self.place.guard()
                 table.optimize.compact_files(
                     target_rows_per_fragment=ROWS_PER_FRAGMENT,
                     materialize_deletions_threshold=MOST_DELETED,
@@ -301,26 +325,32 @@ class Store:
         """Let a tag name the present state of both tables."""
         with lance_errors(self.index, "publish"):
             self._note()  # a build that was killed may have left a commit that is not durable yet
-            state = Journal.read(self.index).states[-1]
-            Published.read(self.index).with_tag(tag, state, grace_s=GRACE_S).write(self.index)
+            state = self._journal().states[-1]
+            self._put_published(self.published().with_tag(tag, state, grace_s=GRACE_S))
 
     def withdraw(self, tag: str) -> None:
         """Delete a tag. Raises IndexStateError if there is none of that name."""
         with lance_errors(self.index, "write to"):
-            published = Published.read(self.index)
+            published = self.published()
             published.state(self.index, tag)
-            published.without(tag, now_s=time.time(), grace_s=GRACE_S).write(self.index)
+            self._put_published(published.without(tag, now_s=time.time(), grace_s=GRACE_S))
+
+    def _put_published(self, published: Published) -> None:
+        self.place.guard()
+        self.place.write(PUBLISHED_NAME, published.document(), indent=2)
 
     def _drop_superseded(self) -> None:
-        states = Journal.read(self.index).states
-        kept = Published.read(self.index).kept(now_s=time.time(), grace_s=GRACE_S)
-        for name, path in tables(self.index).items():
-            if versions := superseded(states, name, manifests(path), kept=kept):
+        states = self._journal().states
+        kept = self.published().kept(now_s=time.time(), grace_s=GRACE_S)
+        for name in TABLES:
+            if versions := superseded(states, name, self.place.versions(name), kept=kept):
+                self.place.guard()
                 # delete_unverified: what killed builds left, which is safe under the writer's lock
                 self._snapshot(name).cleanup_old_versions(versions=versions, delete_unverified=True)
 
     def _put(self, records: Sequence[VideoRecord], known: set[str]) -> None:
         rows = pa.Table.from_pylist([record.to_row() for record in records], schema=videos_schema())
+        self.place.guard()
         table = self._snapshot(VIDEOS_TABLE)
         if known:
             table.merge_insert("video_id").when_matched_update_all().when_not_matched_insert_all().execute(
@@ -330,79 +360,18 @@ class Store:
             # an append costs the batch; a merge reads the key column of the whole table
             table.insert(rows)
 
-    def _sync(self) -> None:
-        """fsync what appeared since the last call: Lance itself never does. Notes sizes and checksums."""
-        folders = [folder for table in tables(self.index).values() for folder in _folders(table)]
-        present = {entry.path: entry for folder in folders for entry in os.scandir(folder) if entry.is_file()}
-        known = self._files if self._files is not None else dict(Journal.read(self.index).files)
-        self._files = {}
-        # manifests name the others: last
-        for path in sorted(present, key=lambda name: ("_versions" in name, name)):
-            name = os.path.relpath(path, self.index)
-            if name in known and os.path.basename(path) != HINT:
-                self._files[name] = known[name]
-            else:
-                fsync_path(Path(path))
-                self._files[name] = checksum(Path(path))
-        for folder in [*folders, self.index]:
-            fsync_path(folder)
+    def _journal(self) -> Journal:
+        return Journal.parse(self.place.read(JOURNAL_NAME))
 
     def _note(self) -> None:
         """Make a commit durable, and enter it into the journal."""
-        self._sync()
+        self.place.guard()
+        files = self.place.sync()
         state = State(
             self._tables[VIDEOS_TABLE].latest_version, self._tables[MOMENTS_TABLE].latest_version, time.time()
         )
-        journal = Journal(Journal.read(self.index).states, self._files or {})
-        journal.with_state(state, grace_s=GRACE_S).write(self.index)
-
-
-HINT = "latest_version_hint.json"  # the only file that Lance rewrites in place
-
-
-def _restore(index: Path) -> State | None:
-    """Restore the last good state; where this process cannot, the state to be read instead."""
-    deadline = time.monotonic() + RECOVERY_WAIT_S
-    while True:
-        try:
-            with WriterLock(index):
-                recover(index)
-            return None
-        except IndexLockedError:  # whoever writes restores the index before anything else
-            state, reason = newest_whole(index)
-            if not reason:
-                return None
-            if time.monotonic() > deadline:
-                return _read_instead(index, state, reason)
-            time.sleep(0.05)
-        except IndexStateError:
-            state, reason = newest_whole(index)
-            return _read_instead(index, state, reason) if reason else None
-
-
-def _check_published(index: Path, tag: str, state: State) -> None:
-    journal = Journal.read(index)
-    for name in tables(index):
-        reason = find_damage(index, name, state.version(name), journal)
-        if reason is not None:
-            raise IndexStateError(
-                f"what is published of the index {str(index)!r} as {tag!r} cannot be read (version "
-                f"{state.version(name)} of the table {name!r}: {reason}); publish it again with: "
-                f"framesift publish --index {index} --tag {tag}"
-            )
-
-
-def _read_instead(index: Path, state: State, reason: str) -> State:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(state.time_s))
-    tell(index, f"{reason}. The index cannot be written to; its state of {when} is read instead")
-    return state
-
-
-def _recoveries(index: Path) -> int:
-    try:
-        return len(os.listdir(index / ASIDE))
-    except OSError:
-        return 0
+        journal = Journal(self._journal().states, files).with_state(state, grace_s=GRACE_S)
+        self.place.write(JOURNAL_NAME, journal.document())
 
 
 def _is_small(fragment: Any) -> bool:
@@ -410,21 +379,21 @@ def _is_small(fragment: Any) -> bool:
     return rows - deleted < ROWS_PER_FRAGMENT or deleted > MOST_DELETED * rows
 
 
-def _folders(table: Path) -> list[Path]:
-    """A table's own directory and those below it."""
-    return [Path(folder) for folder, _, _ in os.walk(table)]
-
-
 def _quoted(ids: Iterable[str]) -> str:
     return ", ".join("'" + value.replace("'", "''") + "'" for value in sorted(ids))
 
 
 @contextmanager
-def lance_errors(index: Path, action: str) -> Generator[None]:
+def lance_errors(index: Location, action: str) -> Generator[None]:
     """Turn what Lance or the file system raise into :class:`IndexStateError`."""
     try:
         yield
     except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
         if isinstance(error, IndexStateError):
             raise
-        raise IndexStateError(f"cannot {action} the index {str(index)!r}: {why(error)}") from error
+        reason = why(error)
+        if isinstance(index, ObjectUri):
+            from .object_store.errors import explained
+
+            reason = explained(reason, index)
+        raise IndexStateError(f"cannot {action} the index {str(index)!r}: {reason}") from error

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ import pyarrow as pa
 
 from ..errors import IndexStateError
 from .columns import list_lengths, list_values
-from .journal import Journal, find_damage, newest, open_table, tables, why
-from .published import Published
+from .journal import JOURNAL_NAME, TABLES, Journal, why
+from .location import ObjectUri
+from .place import Place, place_of
+from .published import PUBLISHED_NAME, Published, State
 from .schema import MOMENTS_TABLE, VIDEOS_TABLE, IndexMeta, moments_schema, videos_schema
 from .subtitles import SUBTITLES_NAME, open_to_read
 
@@ -65,13 +68,14 @@ class Verification:
         return {"ok": self.ok, "checks": [asdict(check) for check in self.checks]}
 
 
-def verify(index: Path, meta: IndexMeta) -> Verification:
+def verify(index: str | os.PathLike[str] | ObjectUri | Place, meta: IndexMeta) -> Verification:
     """Check the newest state of an index. Changes nothing and needs no lock; a build may go on meanwhile."""
-    damaged, published = _files(index), _published(index)
+    place = place_of(index)
+    damaged, published = _files(place), _published(place)
     if damaged.problems:
         return Verification(checks=[damaged, published])
     try:
-        return Verification(checks=[damaged, published, *_rows(index, meta), _subtitles(index)])
+        return Verification(checks=[damaged, published, *_rows(place, meta), _subtitles(place)])
     except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
         return Verification(
             checks=[
@@ -82,50 +86,54 @@ def verify(index: Path, meta: IndexMeta) -> Verification:
         )
 
 
-def _files(index: Path) -> Check:
-    name = "data files, by size and checksum"
+def _files(place: Place) -> Check:
+    name = f"data files, by {place.compares}"
     try:
-        versions = newest(index)
-        journal = Journal.read(index)
-        found = {
-            table: find_damage(index, table, versions[table], journal, checked_bytes=None)
-            for table in versions
-        }
-        examined = sum(
-            len(list(fragment.data_files()))
-            for table, path in tables(index).items()
-            if found[table] is None
-            for fragment in open_table(path, versions[table]).get_fragments()
+        versions = {table: max(place.versions(table), default=0) for table in TABLES}
+        for table, version in versions.items():
+            if not version:
+                problem = f"the index {str(place.location)!r} has no table {table!r}; delete it and index the videos again"
+                return Check(name=name, examined=0, problems=[problem])
+        newest = State(versions[VIDEOS_TABLE], versions[MOMENTS_TABLE], time.time())
+        problem = place.damage(newest, _journal(place), thorough=True)
+        files = (
+            0
+            if problem
+            else sum(
+                len(list(fragment.data_files()))
+                for table in TABLES
+                for fragment in place.table(table, versions[table]).get_fragments()
+            )
         )
     except IndexStateError as error:
         return Check(name=name, examined=0, problems=[str(error)])
-    problems = [f"table {table!r}: {reason}" for table, reason in found.items() if reason]
-    return Check(name=name, examined=examined, problems=problems)
+    return Check(name=name, examined=files, problems=[problem] if problem else [])
 
 
-def _published(index: Path) -> Check:
-    """Whether every tag names versions that are there and whole by their files' checksums."""
+def _journal(place: Place) -> Journal:
+    return Journal.parse(place.read(JOURNAL_NAME))
+
+
+def _published(place: Place) -> Check:
+    """Whether every tag names versions of which all files are whole."""
     name = "published states"
     try:
-        journal = Journal.read(index)
-        tags = Published.read(index).states
+        journal = _journal(place)
+        tags = Published.parse(place.read(PUBLISHED_NAME), place.location).states
         problems = [
-            f"{tag!r}: version {state.version(table)} of the table {table!r}: {reason}; publish it again with: "
-            f"framesift publish --index {index} --tag {tag}"
+            f"{tag!r}: {reason}; publish it again with: framesift publish --index {place.location} --tag {tag}"
             for tag, state in sorted(tags.items())
-            for table in tables(index)
-            if (reason := find_damage(index, table, state.version(table), journal, checked_bytes=None))
+            if (reason := place.damage(state, journal, thorough=True))
         ]
     except IndexStateError as error:
         return Check(name=name, examined=0, problems=[str(error)])
     return Check(name=name, examined=len(tags), problems=problems)
 
 
-def _rows(index: Path, meta: IndexMeta) -> Iterator[Check]:
+def _rows(place: Place, meta: IndexMeta) -> Iterator[Check]:
     # videos first: a build writes them last, so that a video seen here has its moments there
-    places = tables(index)
-    videos_table = open_table(places[VIDEOS_TABLE])
-    moments_table = open_table(places[MOMENTS_TABLE])
+    videos_table = place.table(VIDEOS_TABLE)
+    moments_table = place.table(MOMENTS_TABLE)
     yield _schemas(videos_table, moments_table, meta)
     videos = videos_table.to_table(columns=["video_id", "uri", "status", "duration_s"]).to_pylist()
     status = {row["video_id"]: row["status"] for row in videos}
@@ -162,12 +170,15 @@ def _rows(index: Path, meta: IndexMeta) -> Iterator[Check]:
     )
 
 
-def _subtitles(index: Path) -> Check:
+def _subtitles(place: Place) -> Check:
     """The subtitles' database: its pages, its full-text index, and that each row belongs to another."""
     name = "subtitles, with their full-text index"
     remedy = f"delete {SUBTITLES_NAME}, and the next framesift index makes it again"
     try:
-        with closing(open_to_read(index / SUBTITLES_NAME)) as database, closing(sqlite3.connect("")) as copy:
+        with (
+            closing(open_to_read(place.subtitles_to_read() / SUBTITLES_NAME)) as database,
+            closing(sqlite3.connect("")) as copy,
+        ):
             database.backup(copy)  # the full-text index can be checked by a writer only
             problems = [
                 f"{row[0]}; {remedy}" for row in copy.execute("PRAGMA integrity_check(5)") if row[0] != "ok"
@@ -186,7 +197,7 @@ def _subtitles(index: Path) -> Check:
     except sqlite3.Error as error:
         return Check(name=name, examined=0, problems=[f"{SUBTITLES_NAME}: {error}; {remedy}"])
     # videos after subtitles: a build writes them first
-    known = open_table(tables(index)[VIDEOS_TABLE]).to_table(columns=["video_id"])["video_id"].to_pylist()
+    known = place.table(VIDEOS_TABLE).to_table(columns=["video_id"])["video_id"].to_pylist()
     strays = sorted(held.difference(known))
     if strays:
         problems.append(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DecodeError, InputError, suggest
 from ..index import Index, IndexMeta, VideoRecord
+from ..index.location import Location
 from ..search.searcher import Searcher
 from .answers import readable
 
@@ -99,11 +100,11 @@ class Library:
         self.shelves = tuple(shelves)
 
     @classmethod
-    def open(cls, places: Mapping[str, Path], *, model: str | None = None) -> Library:
+    def open(cls, places: Mapping[str, Location], *, model: str | None = None) -> Library:
         """Open indexes with their models; indexes of the same model share it.
 
         Args:
-            places: their directories by name.
+            places: their directories or URIs by name.
             model: another model for all of them, whose features must be theirs.
 
         Raises:

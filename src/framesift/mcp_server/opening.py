@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..index.location import Location, located
 from ..index.schema import IndexMeta
 from .answers import readable
 
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "named"]
 
 
-def named(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """Absolute directories of indexes by name: the directory's without its suffix, made unique by a number.
+def named(paths: Iterable[str | Path]) -> dict[str, Location]:
+    """Absolute directories and URIs of indexes by name: the directory's without its suffix, made unique by a number.
 
     One that is given twice is there once.
 
     Raises:
         IndexNotFoundError, IndexStateError: there is no index in one of them, or it cannot be read.
     """
-    places: dict[str, Path] = {}
-    for place in dict.fromkeys(Path(path).absolute() for path in paths):
+    places: dict[str, Location] = {}
+    for place in dict.fromkeys(located(path) for path in paths):
         IndexMeta.read(place)
         stem = readable(place.stem) or "index"
         name, number = stem, 2
@@ -45,13 +46,13 @@ class Opening:
     """Tools over some indexes, which another thread loads while the server runs.
 
     Args:
-        places: directories of the indexes by name.
+        places: directories or URIs of the indexes by name.
         model: as for :meth:`.Library.open`.
         failed: called with the error where they cannot be had; every call gets it, too.
     """
 
     def __init__(
-        self, places: Mapping[str, Path], *, model: str | None, failed: Callable[[BaseException], None]
+        self, places: Mapping[str, Location], *, model: str | None, failed: Callable[[BaseException], None]
     ) -> None:
         self.names = tuple(places)
         self._places, self._model, self._failed = places, model, failed

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..errors import IndexStateError
+from ..index.location import Location
 
 __all__ = ["DONE", "Failure", "Job", "JobStore", "Kind", "State"]
 
@@ -94,14 +95,15 @@ class JobStore:
 
     Args:
         folder: where such files lie; made if it is missing.
-        index: directory of the index, by which the file is found again.
+        index: directory or URI of the index, by which the file is found again.
 
     Raises:
         IndexStateError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, index: Path) -> None:
-        key = hashlib.blake2b(os.fsencode(os.path.realpath(index)), digest_size=8).hexdigest()
+    def __init__(self, folder: Path, index: Location) -> None:
+        place = os.path.realpath(index) if isinstance(index, Path) else str(index)
+        key = hashlib.blake2b(os.fsencode(place), digest_size=8).hexdigest()
         path = folder / f"jobs-{key}.sqlite"
         self._lock = threading.Lock()
         try:

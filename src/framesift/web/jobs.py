@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..index.location import Location
 from .errors import ApiError
 from .job_store import SHOWN_FAILURES, Failure, Job, JobStore, Kind
 
@@ -46,11 +47,11 @@ class JobQueue:
 
     Args:
         name: of the index.
-        directory: where it lies.
+        directory: where it lies: a directory, or a URI.
         state: folder of job files.
     """
 
-    def __init__(self, name: str, directory: Path, state: Path) -> None:
+    def __init__(self, name: str, directory: Location, state: Path) -> None:
         self.name, self._directory = name, directory
         self._store = JobStore(state, directory)
         self._changed = threading.Condition()
@@ -215,7 +216,7 @@ def _asks(job: Job) -> tuple[Any, ...]:
     return job.kind, job.paths, job.include, job.exclude, job.retry_failed
 
 
-def _start(job: Job, directory: Path) -> subprocess.Popen[str]:
+def _start(job: Job, directory: Location) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         # -P: without it, "-m" would import queue.py, av.py, ... from the current directory first
         [sys.executable, "-P", "-m", f"{__package__}.job_process"],
@@ -304,7 +305,7 @@ def _watched(job: Job, event: Mapping[str, Any]) -> Job:
 class Jobs:
     """The queues of all indexes of a server."""
 
-    def __init__(self, indexes: Mapping[str, Path], state: Path) -> None:
+    def __init__(self, indexes: Mapping[str, Location], state: Path) -> None:
         self._queues = {name: JobQueue(name, directory, state) for name, directory in indexes.items()}
 
     def queue(self, index: str) -> JobQueue:

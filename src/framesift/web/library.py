@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import IndexStateError, InputError
 from ..index import Index
+from ..index.location import located
 from ..index.schema import IndexMeta, VideoRecord
 from .errors import ApiError
 
@@ -76,7 +77,7 @@ class Library:
 
     Args:
         name: in the API and on the page.
-        source: directory of the index, or an open one (whose model is then used as it is).
+        source: directory or URI of the index, or an open one (whose model is then used as it is).
         models: where the model is taken from, if the index does not bring its own.
         tag: what is published under this name is served; an open index stays as it is.
     """
@@ -88,7 +89,7 @@ class Library:
         self._tag = tag
         self._models = models
         self._given = source if isinstance(source, Index) else None
-        self.path = self._given.path if self._given is not None else Path(str(source)).absolute()
+        self.path = source.path if isinstance(source, Index) else located(source)
         self._opening = threading.RLock()
         self._listing: Index | None = self._given
         self._searcher: Searcher | None = None

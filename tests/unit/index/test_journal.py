@@ -150,9 +150,9 @@ def test_nothing_left_to_read_is_an_error_that_says_what_to_do(index: Path) -> N
 def test_reader_beside_a_writer_waits_for_its_restoration(
     index: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from framesift.index import store as store_module
+    from framesift.index import directory as directory_module
 
-    monkeypatch.setattr(store_module, "RECOVERY_WAIT_S", 0.2)
+    monkeypatch.setattr(directory_module, "RECOVERY_WAIT_S", 0.2)
     _truncate(0.5)(_newest_manifest(index / "moments.lance"))
     with WriterLock(index):
         with pytest.warns(IndexRecoveredWarning, match="is read instead"):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from framesift.errors import IndexNotFoundError, IndexStateError
+from framesift.index import directory as directory_module
 from framesift.index import store as store_module
+from framesift.index.directory import HINT
 from framesift.index.journal import KEPT_STATES
 from framesift.index.schema import META_NAME, IndexMeta
-from framesift.index.store import HINT, Store
+from framesift.index.store import Store
 from framesift.index.verify import verify
 from index_rows import META, moments, record
 
@@ -112,7 +114,7 @@ def test_readers_see_commits_of_another_handle(store: Store) -> None:
 
 def test_every_new_file_is_synced_manifests_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
-    monkeypatch.setattr(store_module, "fsync_path", synced.append)
+    monkeypatch.setattr(directory_module, "fsync_path", synced.append)
 
     def on_disk() -> set[Path]:
         return {path for path in store.index.rglob("*") if path.is_file()}
