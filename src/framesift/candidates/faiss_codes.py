@@ -135,7 +135,8 @@ def _one_list(quantizer: Quantizer, codes: NDArray[np.uint8], rows: NDArray[np.i
     faiss.copy_array_to_vector(quantizer.centroids.reshape(-1), index.pq.centroids)
     index.is_trained = True
     if len(rows):
-        index.invlists.add_entries(0, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(packed(codes)))
+        blocks = packed(codes)  # named, since a pointer does not keep it alive
+        index.invlists.add_entries(0, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(blocks))
     index.ntotal = len(rows)
     return index, origin
 
