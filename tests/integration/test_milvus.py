@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,18 @@ def test_candidates_are_those_of_exact_scoring(
     for allowed in (np.arange(ROWS) % 3 == 0, VECTORS @ QUERIES[0] < 0, np.arange(ROWS) < 7):
         assert_exact(found, VECTORS, 20, allowed)
     assert_exact(found, VECTORS, ROWS)
+
+
+def test_threads_may_share_an_engine(uri: str, server: MilvusServer) -> None:
+    sync(server, "films", source())
+    found = engine(uri)
+    expected = ExactCandidates(ArrayVectors(VECTORS)).search(QUERIES, 20)
+
+    def ask(number: int) -> list[int]:
+        return found.search(QUERIES[number : number + 1], 20).rows[0].tolist()
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(ask, range(len(QUERIES)))) == expected.rows.tolist()
 
 
 def test_nothing_is_compared_where_the_collection_is_of_the_same_version(
