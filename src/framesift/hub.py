@@ -27,8 +27,10 @@ from torch import Tensor
 
 from .config import from_dict, to_dict
 from .encoders import Encoder, load_encoder
+from .encoders.arithmetic import FORCE_VARIABLE, asked
 from .encoders.clip import ClipEncoder
 from .encoders.fetch import HUB_ID, fetch
+from .encoders.gate import gate
 from .encoders.patches import PatchEncoder, load_patch_encoder
 from .encoders.token_shift import TokenShiftClipEncoder
 from .encoders.weights import load_state, read_state, torch_dtype, write_state
@@ -94,7 +96,9 @@ def load(
     name_or_path: str | Path,
     *,
     device: str | torch.device = "auto",
-    dtype: str | torch.dtype = "fp32",
+    dtype: str | torch.dtype | None = None,
+    backend: str | None = None,
+    force: bool | None = None,
     matcher: str | Matcher | None = None,
     resize: str | None = None,
     revision: str | None = None,
@@ -104,7 +108,13 @@ def load(
 
     Args:
         device: ``auto`` (CUDA where there is one), ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: arithmetic of the encoder: ``fp32``, ``bf16``, or ``fp16`` on CUDA.
+        dtype: arithmetic of the encoder: ``fp32``, ``bf16``, ``int8`` on CPUs with OpenVINO, or ``fp16`` on CUDA.
+            Default: the environment variable ``FRAMESIFT_PRECISION``, else ``fp32``. The first time that an encoder is
+            used below fp32 it is compared with fp32 on a sample, see :mod:`.encoders.gate`.
+        backend: ``torch``, ``openvino``, or ``auto``: OpenVINO on a CPU where it is installed and pays. Default: the
+            environment variable ``FRAMESIFT_BACKEND``, else ``auto``.
+        force: take a precision that the comparison found too far from fp32. Default: whether the environment variable
+            ``FRAMESIFT_FORCE_PRECISION`` is set.
         matcher: use this one instead of the model's: an object, or the name of one that needs no training.
         resize: ``torch`` or ``pil``; default: as the model says.
         revision: branch, tag or commit of a hub repository.
@@ -113,8 +123,11 @@ def load(
     Raises:
         UnknownModelError: no such name, directory or hub id, or it cannot be downloaded.
         CheckpointError: a file is missing or damaged.
-        InputError: no such device, type or matcher.
+        InputError: no such device, type, backend or matcher.
+        MissingExtraError: OpenVINO is asked for and not installed.
+        ModelError: the precision is too far from fp32 with this encoder.
     """
+    backend, dtype = asked(backend, dtype)
     directory = find(name_or_path, revision=revision, local_files_only=local_files_only)
     if (directory / LAYOUT_FILE).is_file():
         model = _load_ours(directory, resize=resize, local_files_only=local_files_only)
@@ -129,7 +142,8 @@ def load(
         )
     if matcher is not None:
         model.matcher = build_matcher(matcher, {}) if isinstance(matcher, str) else matcher
-    model.encoder.use(device=device, dtype=dtype)
+    model.encoder.use(device=device, dtype=dtype, backend=backend)
+    gate(model.encoder, force=bool(os.environ.get(FORCE_VARIABLE)) if force is None else force)
     return model.to(model.encoder.device).eval()
 
 

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,9 +21,14 @@ from torch import Tensor, nn
 
 from ..errors import InputError, ShapeError
 from ..features import TextFeatures, VideoFeatures
+from .arithmetic import Arithmetic, choose
+from .prefetch import on_device
 from .preprocess import Preprocess
 from .tokenize import padded_ids, ragged_ids
 from .weights import hash_state, torch_dtype, write_state
+
+if TYPE_CHECKING:
+    from .openvino_towers import OpenVinoTowers
 
 __all__ = ["Encoder", "Pictures", "resolve_device"]
 
@@ -68,17 +73,24 @@ class Encoder(nn.Module, ABC):
         model: the towers, a transformers model in fp32.
         tokenizer: the tokenizer of the weights.
         preprocessing: the resizing and scaling of the weights.
-        dtype: type of the arithmetic in ``encode_*``; the weights and the features stay fp32.
+        arithmetic: what computes the towers in ``encode_*``, and in which numbers; the weights and the features stay
+            fp32. It is chosen by :meth:`use`.
+        openvino: what runs them where that is OpenVINO.
     """
 
     name: ClassVar[str]  # registry key: the model_type of config.json
+
+    traceable: ClassVar[frozenset[str]] = frozenset({"text", "vision"})
+    """Towers whose computation does not depend on the values or the number of their inputs, so that OpenVINO can run
+    what was recorded of it once."""
 
     def __init__(self, model: nn.Module, tokenizer: Any, preprocessing: Preprocess) -> None:
         super().__init__()
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.preprocessing = preprocessing
-        self.dtype = torch.float32
+        self.arithmetic = Arithmetic()
+        self.openvino: OpenVinoTowers | None = None
         self._hashed: tuple[Any, str] | None = None
 
     # what a family defines
@@ -157,23 +169,46 @@ class Encoder(nn.Module, ABC):
         return next(self.model.parameters()).device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Type of what torch computes in ``encode_*``."""
+        return self.arithmetic.dtype
+
+    @property
     def logit_scale(self) -> float | None:
         """Logarithm of the scale that the weights were trained with, if they say."""
         scale = getattr(self.model, "logit_scale", None)
         return scale.item() if isinstance(scale, Tensor) else None
 
-    def use(self, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "fp32") -> Encoder:
-        """Move to ``device`` and compute in ``dtype`` (fp32, bf16; on CUDA also fp16).
+    def use(
+        self,
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "fp32",
+        backend: str = "auto",
+    ) -> Encoder:
+        """Move to ``device``; compute ``encode_*`` in ``dtype`` by ``backend``.
+
+        Nothing is compiled before it is needed. How far a precision below fp32 is from it is not looked at here, but by
+        :func:`framesift.load` (see :mod:`.gate`).
+
+        Args:
+            device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+            dtype: ``fp32``, ``bf16``; on CUDA also ``fp16``, on CPUs with OpenVINO ``int8``.
+            backend: ``torch``; ``openvino``, for CPUs; ``auto`` takes OpenVINO on a CPU where it is installed and the
+                encoder is large enough for it to pay.
 
         Raises:
-            InputError: no such device, or fp16 on the CPU, where it is several times slower than fp32.
+            InputError: an unknown name, no such device, or fp16 on the CPU, where it is several times slower than fp32.
+            MissingExtraError: OpenVINO is asked for and not installed.
         """
-        target, precision = resolve_device(device), torch_dtype(dtype)
-        if precision == torch.float16 and target.type == "cpu":
-            raise InputError(
-                "dtype='fp16' is for CUDA only (on a CPU it is slower than fp32); use 'fp32' or 'bf16'"
-            )
-        self.dtype = precision
+        target = resolve_device(device)
+        size = sum(x.numel() for x in self.model.parameters())
+        self.arithmetic = choose(backend=backend, precision=dtype, device=target, parameters=size)
+        self.openvino = None
+        if self.arithmetic.backend == "openvino":
+            from .openvino_towers import OpenVinoTowers
+
+            self.openvino = OpenVinoTowers(self.arithmetic.precision, required=backend == "openvino")
         return self.to(target)
 
     def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame channel y x"]:
@@ -231,22 +266,30 @@ class Encoder(nn.Module, ABC):
                 if words
                 else TextFeatures(sentence=empty)
             )
-        with self._inference():
-            if not words:
-                return TextFeatures(sentence=self.forward_text(ids, mask).float())
-            sentence, word = self.forward_words(ids, mask)
-            return TextFeatures(sentence=sentence.float(), word=word.float(), word_mask=mask)
+        if self.openvino and (found := self.openvino.text(self, ids, mask, words=words)):
+            sentence, word = found
+        else:
+            with self._inference():
+                sentence, word = (
+                    self.forward_words(ids, mask) if words else (self.forward_text(ids, mask), None)
+                )
+        if word is None:
+            return TextFeatures(sentence=sentence.float())
+        return TextFeatures(sentence=sentence.float(), word=word.float(), word_mask=mask)
 
     def encode_pixels(
         self, pixels: Float[Tensor, "frame channel y x"], *, patches: bool = False
     ) -> Float[Tensor, "frame dim"] | tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
         """Embed preprocessed frames, for inference; ``patches`` adds the tower's final tokens."""
-        with self._inference():
-            pixels = pixels.to(self.device, non_blocking=True)
-            if not patches:
-                return self.forward_pixels(pixels).float()
-            frame, patch = self.forward_patches(pixels)
-            return frame.float(), patch.float()
+        pixels = pixels.to(self.device, non_blocking=True)
+        if self.openvino and (found := self.openvino.vision(self, pixels, patches=patches)):
+            frame, patch = found
+        else:
+            with self._inference():
+                frame, patch = (
+                    self.forward_patches(pixels) if patches else (self.forward_pixels(pixels), None)
+                )
+        return frame.float() if patch is None else (frame.float(), patch.float())
 
     def encode_video(
         self, videos: Sequence[Pictures], *, patches: bool = False, batch_size: int = 64
@@ -319,8 +362,8 @@ class Encoder(nn.Module, ABC):
         write_state(self.model.state_dict(), directory / "model.safetensors", dtype=torch_dtype(dtype))
 
     def __repr__(self) -> str:
-        dtype, resizer = str(self.dtype).removeprefix("torch."), self.preprocessing.resizer
-        return f"<{type(self).__name__} {self.dim}-d on {self.device}, {dtype}, {resizer} resize>"
+        resizer = self.preprocessing.resizer
+        return f"<{type(self).__name__} {self.dim}-d on {self.device}, {self.arithmetic}, {resizer} resize>"
 
     def _token_rows(self, texts: Sequence[str], *, context: int | None = None) -> list[list[int]]:
         if isinstance(texts, str):
@@ -338,7 +381,7 @@ class Encoder(nn.Module, ABC):
         self, videos: Sequence[Pictures], batch_size: int, *, patches: bool
     ) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Embeddings of all frames in order, and their patch tokens where asked for, a batch at a time."""
-        for batch in self._batches(videos, batch_size):
+        for batch in on_device(self._batches(videos, batch_size), self.device):
             encoded = self.encode_pixels(batch, patches=patches)
             yield encoded if isinstance(encoded, tuple) else (encoded, None)
 

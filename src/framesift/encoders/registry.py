@@ -34,6 +34,7 @@ def load_encoder(
     *,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "fp32",
+    backend: str = "auto",
     resize: str = "torch",
     revision: str | None = None,
     local_files_only: bool = False,
@@ -41,8 +42,7 @@ def load_encoder(
     """Load a dual encoder from a directory or a hub id ``owner/name``.
 
     Args:
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: arithmetic of ``encode_*``: ``fp32``, ``bf16``, or ``fp16`` on CUDA.
+        device, dtype, backend: as for :meth:`.Encoder.use`.
         resize: ``torch`` (fast) or ``pil`` (exactly as published); see :mod:`.preprocess`.
         revision: branch, tag or commit of a hub repository.
         local_files_only: do not use the network.
@@ -70,7 +70,7 @@ def load_encoder(
     state = {key: x for key, x in read_directory(directory).items() if not key.endswith("position_ids")}
     load_state(model, state, source=repr(str(directory)))
     encoder = cls(model, load_tokenizer(directory), _read_preprocessing(directory, resize))
-    return encoder.use(device=device, dtype=dtype)
+    return encoder.use(device=device, dtype=dtype, backend=backend)
 
 
 def _read_config(directory: Path) -> dict[str, Any]:

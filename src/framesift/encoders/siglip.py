@@ -72,6 +72,9 @@ class Siglip2Encoder(_SiglipTowers):
     """SigLIP 2 NaFlex: frames of any aspect ratio, as whole patches."""
 
     name: ClassVar[str] = "siglip2"
+    traceable: ClassVar[frozenset[str]] = frozenset(
+        {"text"}
+    )  # the positions are resized to each batch's grid
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> Siglip2Model:

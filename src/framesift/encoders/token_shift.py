@@ -47,6 +47,9 @@ class TokenShiftClipEncoder(ClipEncoder):
     """CLIP dual encoder whose frames have seen their neighbours: as many each way as there are shifted blocks."""
 
     name: ClassVar[str] = "token_shift_clip"
+    traceable: ClassVar[frozenset[str]] = frozenset(
+        {"text"}
+    )  # whose frames are seen depends on the videos' lengths
 
     @classmethod
     def build(cls, config: dict[str, Any]) -> CLIPModel:
