@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -327,6 +328,43 @@ def test_a_process_that_was_killed_is_gone_on_with(tmp_path: Path, uri: str, ver
         assert held(server) == {moment_id(row) for row in range(ROWS)}
         assert status(server, "films", source(version="2.2.0")).current
     assert_exact(engine(uri, version=(2, 2, 0)), VECTORS, 30)
+
+
+RESTLESS = """
+import sys
+sys.path[:0] = {paths!r}
+import numpy as np
+import test_milvus as tests
+from framesift.candidates.milvus_server import MilvusServer
+
+with MilvusServer({uri!r}) as server:
+    print("ready", flush=True)
+    for turn in range(1000):
+        change = tests.rebuild if turn % 3 == 2 else tests.sync
+        rows = np.arange(turn % 50, tests.ROWS - 37 * turn % 90)
+        change(server, "films", tests.source(rows, tag=f"tag {{turn % 2}}", version=f"{{turn}}.0.0"))
+"""
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_it_is_gone_on_with(uri: str) -> None:
+    """Syncs and rebuilds of ever other rows, killed at random; what follows repairs whatever was left."""
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    code = RESTLESS.format(paths=paths, uri=uri)
+    random = np.random.default_rng(0)
+    for turn in range(20):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(random.uniform(0.02, 4.0))
+            process.kill()
+        with MilvusServer(uri) as server:
+            now = source(version=f"9.{turn}.0")
+            (sync if turn % 2 else rebuild)(server, "films", now)
+            assert status(server, "films", now).current
+            assert held(server) == {moment_id(row) for row in range(ROWS)}
+        assert_exact(engine(uri, version=(9, turn, 0)), VECTORS, 30)
+        release(uri)
 
 
 # ---- what goes wrong
