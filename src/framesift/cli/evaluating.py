@@ -10,6 +10,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError, suggest
+from .arithmetic import (
+    BACKEND_OPTION,
+    FORCE_OPTION,
+    PRECISION_OPTION,
+    BackendName,
+    Precision,
+    set_arithmetic,
+)
 from .output import JSON_OPTION, ProgressLine, emit_json, say, talk
 
 if TYPE_CHECKING:
@@ -100,6 +108,9 @@ def evaluate(
         None, "--output", "-o", help="Write the result here, with the rank of every query.", metavar="FILE"
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
+    backend: BackendName | None = BACKEND_OPTION,
+    precision: Precision | None = PRECISION_OPTION,
+    force_precision: bool = FORCE_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
     """Measure a model or anybody's similarity matrix, with intervals, and compare results.
@@ -107,6 +118,7 @@ def evaluate(
     Scores that depend on other queries are refused; what needs them (dual softmax, QB-Norm) stands beside the result.
     """
     given = what or []
+    set_arithmetic(backend, precision, force_precision)
     if compare or seeds:
         _check_alone(compare, seeds, given)
         (_compare if compare else _seeds)([Path(one) for one in given], as_json=as_json)

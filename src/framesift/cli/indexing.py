@@ -16,6 +16,14 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import DecodeError, InputError
+from .arithmetic import (
+    BACKEND_OPTION,
+    FORCE_OPTION,
+    PRECISION_OPTION,
+    BackendName,
+    Precision,
+    set_arithmetic,
+)
 from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, one_line, say, talk
 
 if TYPE_CHECKING:
@@ -46,14 +54,6 @@ class Moments(StrEnum):
     auto = "auto"
     whole = "whole"
     shots = "shots"
-
-
-class Precision(StrEnum):
-    """Arithmetic of the encoder."""
-
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
 
 
 def index(
@@ -114,6 +114,24 @@ def index(
         metavar="TAG",
         help="In the end, let this tag name the state of the index, as framesift publish does. Not with --watch.",
     ),
+    refresh_cache: bool = typer.Option(
+        False,
+        "--refresh-cache",
+        help="Build what makes searching a large index fast, as far as it is missing or damaged. Happens by itself "
+        "from some thousand moments on, but for an index in an object store. Needs no PATH.",
+    ),
+    codes: bool | None = typer.Option(
+        None,
+        "--codes/--no-codes",
+        help="With --refresh-cache: keep short codes of moments for --candidates faiss from now on, or do not. "
+        "Default: from 100,000 moments on.",
+    ),
+    frame_candidates: bool | None = typer.Option(
+        None,
+        "--frame-candidates/--no-frame-candidates",
+        help="With --refresh-cache: keep short codes of frames for --candidates-by frame from now on, or do not. 64 "
+        "bytes a frame, on the disk and in the memory of who searches so.",
+    ),
     snap: float | None = typer.Option(
         None,
         min=0.0,
@@ -135,7 +153,9 @@ def index(
         1024, min=256, metavar="MIB", help="Memory to decode a file in, after which it is given up."
     ),
     device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
-    precision: Precision = typer.Option(Precision.fp32, help="Arithmetic of the encoder; fp16 on CUDA only."),
+    backend: BackendName | None = BACKEND_OPTION,
+    precision: Precision | None = PRECISION_OPTION,
+    force_precision: bool = FORCE_OPTION,
     ray: str | None = typer.Option(
         None,
         "--ray",
@@ -148,6 +168,7 @@ def index(
     """Index videos, so that they can be searched."""
     # Before torch is loaded: its idle threads would otherwise spin on cores that the decoding processes need.
     os.environ.setdefault(*NO_SPINNING)
+    set_arithmetic(backend, precision, force_precision)
     from ..index import Index
     from ..index.build import BuildConfig
     from ..index.files import check_paths
@@ -155,10 +176,13 @@ def index(
     from ..index.patterns import Patterns
     from ..index.published import check_tag_name
 
-    if not paths and not (prune or compact):
+    if not paths and not (prune or compact or refresh_cache):
         raise InputError(
-            "say what to index: framesift index PATH... (only --prune and --compact do without; see --help)"
+            "say what to index: framesift index PATH... (only --prune, --compact and --refresh-cache do without; see "
+            "--help)"
         )
+    if (codes is not None or frame_candidates is not None) and not refresh_cache:
+        raise InputError("--codes and --frame-candidates say what the cache holds; add --refresh-cache")
     if not paths and (watch or prune_excluded or include or exclude):
         raise InputError("--watch, --include, --exclude and --prune-excluded are about a PATH; name a folder")
     if ray is not None and (watch or not paths):
@@ -182,7 +206,6 @@ def index(
                 moments,
                 snap,
                 device=device,
-                precision=precision,
                 on_cluster=cluster is not None,
             )
         else:
@@ -204,6 +227,11 @@ def index(
                 pruned.extend(left_out)
             if compact:
                 opened.compact()
+            if refresh_cache:
+                cached = opened.refresh_cache(codes=codes, frame_codes=frame_candidates)
+                if not as_json:
+                    parts = cached.built + cached.kept
+                    talk(f"cache: {cached.built} of {parts} parts built in {cached.elapsed_s:.1f} s")
             if (prune or prune_excluded) and not as_json:
                 talk(f"{len(pruned)} forgotten")
 
@@ -219,7 +247,12 @@ def index(
 
                 reference = reference_of(model or opened.info().model or "")
                 loading = (
-                    ray_index.Loading(reference=reference, device=device, precision=precision.value)
+                    ray_index.Loading(
+                        reference=reference,
+                        device=device,
+                        precision=(precision or Precision.fp32).value,
+                        backend=(backend or BackendName.auto).value,
+                    )
                     if reference
                     else None
                 )
@@ -352,7 +385,6 @@ def _open_or_create(
     snap_s: float | None,
     *,
     device: str,
-    precision: Precision,
     on_cluster: bool,
 ) -> Index:
     """``on_cluster``: videos are encoded elsewhere; the model is only needed for what a new index notes of it."""
@@ -375,14 +407,14 @@ def _open_or_create(
         reference = name or kept.info().model
         if reference is None or on_cluster:
             return kept
-        return Index.open(path, model=load(reference, device=device, dtype=precision.value))
+        return Index.open(path, model=load(reference, device=device))
     if name is None:
         talk(f"note: no --model given; using {DEFAULT_MODEL} with softmax pooling, which needs no training")
     reference = name or DEFAULT_MODEL
     if on_cluster:
         model = load(reference, device="cpu")
     else:
-        model = load(reference, device=device, dtype=precision.value)
+        model = load(reference, device=device)
     if model.name.startswith("storyboard-"):
         talk(f"note: {model.name} only knows drawn shapes; for other videos use a CLIP or SigLIP model")
     return Index.create(

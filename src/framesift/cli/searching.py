@@ -11,6 +11,23 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError
+from .arithmetic import (
+    BACKEND_OPTION,
+    FORCE_OPTION,
+    PRECISION_OPTION,
+    BackendName,
+    Precision,
+    set_arithmetic,
+)
+from .candidates import (
+    CANDIDATES_BY_OPTION,
+    CANDIDATES_OPTION,
+    MILVUS_COLLECTION_OPTION,
+    MILVUS_URI_OPTION,
+    Engine,
+    FoundBy,
+    candidate_config,
+)
 from .output import (
     HIT_HEADER,
     INDEX_OPTION,
@@ -88,7 +105,15 @@ def search(
     duplicates: bool = typer.Option(
         False, "--duplicates", help="List moments that look the same as a better result, too."
     ),
-    depth: int = typer.Option(200, min=1, help="Candidates that are compared frame by frame."),
+    depth: int | None = typer.Option(
+        None,
+        min=1,
+        help="Candidates that are compared frame by frame. Default: what suits the size of the index.",
+    ),
+    candidates: Engine = CANDIDATES_OPTION,
+    candidates_by: FoundBy = CANDIDATES_BY_OPTION,
+    milvus_uri: str | None = MILVUS_URI_OPTION,
+    milvus_collection: str | None = MILVUS_COLLECTION_OPTION,
     model: str | None = typer.Option(
         None, "--model", "-m", help="Another model of the same encoder, e.g. with another matcher."
     ),
@@ -96,6 +121,9 @@ def search(
         False, "--no-rerank", help="Leave the matcher's order, if the model has a reranker."
     ),
     tag: str | None = TAG_OPTION,
+    backend: BackendName | None = BACKEND_OPTION,
+    precision: Precision | None = PRECISION_OPTION,
+    force_precision: bool = FORCE_OPTION,
     export: Path | None = EXPORT_OPTION,
     as_json: bool = JSON_OPTION,
 ) -> None:
@@ -105,6 +133,7 @@ def search(
     text attends to, and a bar with the attention over its frames.
     """
     check_export(export)
+    set_arithmetic(backend, precision, force_precision)
     from ..index import Index
     from ..ranking import RERANK_DEPTH
     from ..search.query import MomentTerm
@@ -116,7 +145,8 @@ def search(
         *(MomentTerm(moment=parse_moment(text)) for text in like_moment or ()),
     ]
     asked = parse(query, like=terms)
-    with Index.open(index, model=model, tag=tag) as opened:
+    config = candidate_config(candidates, candidates_by, milvus_uri, milvus_collection)
+    with Index.open(index, model=model, tag=tag, candidates=config) as opened:
         answer = Searcher(opened).search(
             asked,
             k=k,

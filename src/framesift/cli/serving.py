@@ -16,19 +16,38 @@ import typer
 
 from ..errors import InputError, MissingExtraError
 from ..index.location import located
+from .arithmetic import (
+    BACKEND_OPTION,
+    FORCE_OPTION,
+    PRECISION_OPTION,
+    BackendName,
+    Precision,
+    set_arithmetic,
+)
+from .candidates import (
+    CANDIDATES_BY_OPTION,
+    CANDIDATES_OPTION,
+    MILVUS_COLLECTION_OPTION,
+    MILVUS_URI_OPTION,
+    Engine,
+    FoundBy,
+    candidate_config,
+)
 from .output import DEFAULT_INDEX, talk
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ..index import Index
+    from ..web.settings import Settings
 
 __all__ = ["EXAMPLES", "listen", "serve"]
 
 EXAMPLES = """Examples: `framesift serve --demo --open` shows the product on videos that it renders itself.
 `framesift serve -i films.index -i talks.index --allow-folder /mnt/videos` serves two indexes, and lets the page add
 folders below /mnt/videos. `framesift serve --host 0.0.0.0 --token-file token.txt` serves a network: put an HTTPS proxy
-before it."""
+before it. `framesift serve -i /mnt/my.index --ray 10.0.0.1:6379 --replicas 4` serves what was published, from a
+cluster."""
 
 TOKEN_VARIABLE = "FRAMESIFT_TOKEN"
 DEMO_VIDEOS = 240
@@ -74,12 +93,29 @@ def serve(
         help="Serve the state that framesift publish named so, and the next one once it is published. Implies "
         "--read-only.",
     ),
+    candidates: Engine = CANDIDATES_OPTION,
+    candidates_by: FoundBy = CANDIDATES_BY_OPTION,
+    milvus_uri: str | None = MILVUS_URI_OPTION,
+    milvus_collection: str | None = MILVUS_COLLECTION_OPTION,
     insecure: bool = typer.Option(
         False, "--insecure", help="Listen beyond this machine without a token all the same."
+    ),
+    ray: str | None = typer.Option(
+        None,
+        "--ray",
+        metavar="HOST:PORT",
+        help="Serve from replicas on the Ray cluster whose head is there; requests enter at the head. They serve what "
+        "is published under --tag (default: live), read only. Never starts a cluster: see docs/ray.md.",
+    ),
+    replicas: int = typer.Option(
+        2, min=1, help="With --ray: how many replicas, each with a full copy in memory and a CPU of its own."
     ),
     state: Path | None = typer.Option(
         None, metavar="DIR", help="Where index jobs are kept. Default: framesift in the user's state folder."
     ),
+    backend: BackendName | None = BACKEND_OPTION,
+    precision: Precision | None = PRECISION_OPTION,
+    force_precision: bool = FORCE_OPTION,
     open_browser: bool = typer.Option(False, "--open", help="Open the page in the browser."),
 ) -> None:
     """Serve the web page and the REST API.
@@ -88,6 +124,7 @@ def serve(
     """
     # Before torch is loaded: searches run beside one another, so each computes on one core.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    set_arithmetic(backend, precision, force_precision)
     try:
         from ..web.app import create_app
         from ..web.settings import Settings, cache_folder, state_folder
@@ -100,6 +137,10 @@ def serve(
             f"--host {host} can be reached from other machines, so it needs a token: give --token-file FILE or set "
             f"{TOKEN_VARIABLE} (or say --insecure, if all who can reach it may see all videos)"
         )
+    if ray is not None:
+        from ..index.published import DEFAULT_TAG
+
+        tag = tag or DEFAULT_TAG
     sources: dict[str, str | Path | Index] = {}
     if demo:
         sources["demo"] = _demo()
@@ -112,9 +153,16 @@ def serve(
         allow_folders=_folders(allow_folder, sources, tag),
         read_only=read_only or tag is not None,
         tag=tag,
+        candidates=candidate_config(candidates, candidates_by, milvus_uri, milvus_collection),
         state=(state or state_folder()).absolute(),
         cache=cache_folder() / "serve",
     )
+    if ray is not None:
+        libraries = {name: str(located(str(path))) for name, path in sources.items()}
+        _serve_on_cluster(
+            ray, libraries, settings, host=host, port=port, replicas=replicas, open_browser=open_browser
+        )
+        return
     listening = listen(host, port)
     with listening:
         app = create_app(sources, settings=settings)
@@ -221,6 +269,33 @@ def _run(app: FastAPI, listening: socket.socket, url: str, *, open_browser: bool
     signal.signal(signal.SIGTERM, _end)
     with suppress(KeyboardInterrupt):
         Server(configured(app)).run(sockets=[listening])
+
+
+def _serve_on_cluster(
+    address: str,
+    libraries: dict[str, str],
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    replicas: int,
+    open_browser: bool,
+) -> None:
+    from ..jobs.cluster import UNGUARDED, connected
+    from ..jobs.ray_serve import serving, watch
+
+    signal.signal(signal.SIGTERM, _end)
+    with suppress(KeyboardInterrupt), connected(address) as cluster:
+        if not cluster.wants_token:
+            talk(f"note: {UNGUARDED}")
+        talk(f"starting {replicas} replicas on {address}")
+        with serving(cluster, libraries, settings, host=host, port=port, replicas=replicas) as url:
+            talk(f"framesift is at {url} on the head node (Ctrl-C ends it)")
+            if open_browser:
+                import webbrowser
+
+                webbrowser.open(url)
+            watch(lambda running: talk(f"{running} of {replicas} replicas answer"))
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -32,6 +32,7 @@ class Loading:
     reference: str
     device: str = "auto"
     precision: str = "fp32"
+    backend: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def _encoder(meta: IndexMeta, config: BuildConfig, loading: Loading, total_bytes
     from ..hub import load
     from ..index.encoding import FileEncoder
 
-    model = load(loading.reference, device=loading.device, dtype=loading.precision)
+    model = load(loading.reference, device=loading.device, dtype=loading.precision, backend=loading.backend)
     if (found := model.fingerprint()) != meta.fingerprint:
         raise FingerprintError(
             f"the model {loading.reference!r} has the fingerprint {found[:12]} there, and the index was built with "
