@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from clustered_vectors import clustered, near
 from numpy.typing import NDArray
 
+from clustered_vectors import clustered, near
 from framesift.candidates import (
     ArrayVectors,
     ByFrame,

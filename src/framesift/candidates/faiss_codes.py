@@ -17,6 +17,10 @@ from .quantizer import Quantizer
 __all__ = ["FaissCandidates", "Quantizer", "packed"]
 
 RESCORED_PER_ROW = 4  # at least so many rows are scored again for each that is wanted
+MARGIN = 3.0  # standard deviations of a code's error that lie between the last row found and the last one scored again
+MOST_RESCORED = (
+    8  # times what is scored again at first; past that, scores are so dense that rows differ by little
+)
 SCANNED_PER_TAKEN = 256  # codes that are scanned in the time in which one scattered row is taken and scored
 BLOCK_ROWS = 32  # rows that the scan compares at once
 HALF = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]  # faiss, pq4_fast_scan.cpp: perm0
@@ -35,7 +39,8 @@ class FaissCandidates(CandidateIndex):
         codes: ``[coded, code_bytes]``; copied into another order, in some 0.2 s a million.
         coded_rows: the row of each code, ``[coded]`` ascending. Rows without a code are scored exactly.
         vectors: of all rows.
-        rescored: how many rows are scored again; at least four times the depth.
+        rescored: how many rows are scored again at first, but at least four times the depth; more where scores leave
+            doubt.
 
     Raises:
         ShapeError: the arguments do not fit one another.
@@ -90,23 +95,49 @@ class FaissCandidates(CandidateIndex):
             return self._exact.search(queries, max(1, depth), allowed=allowed)
         fresh = self._fresh if allowed is None else self._fresh[allowed[self._fresh]]
         new = score_rows(self._vectors, queries, fresh, depth)
-        found: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-        for query, (new_rows, new_scores) in zip(queries, new, strict=True):
-            rows = self._scan(query, min(scanned, self._coded), allowed)
+        return stacked(
+            [
+                self._best(query, depth, scanned, allowed, one)
+                for query, one in zip(queries, new, strict=True)
+            ],
+            depth,
+        )
+
+    def _best(
+        self,
+        query: NDArray[np.float32],
+        depth: int,
+        scanned: int,
+        allowed: NDArray[np.bool_] | None,
+        new: tuple[NDArray[np.int64], NDArray[np.float32]],
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The best rows for one query, ``new`` ones without a code among them.
+
+        Rows that were scored again say how far codes are off. Where a row that was not might well be better than the
+        last one found, more are scored: after a filter that leaves none of the rows near the query, for instance.
+        """
+        most = min(self._coded, MOST_RESCORED * scanned)
+        while True:
+            rows, by_code = self._scan(query, scanned, allowed)
             scores = dot_products(query[None], self._vectors.take(rows))[0]
-            one = best(np.concatenate([rows, new_rows]), np.concatenate([scores, new_scores]), depth)
-            if len(one[0]) < depth:
+            found = best(np.concatenate([rows, new[0]]), np.concatenate([scores, new[1]]), depth)
+            if len(found[0]) < depth:
                 # The scan leaves out rows whose code is the worst one possible. It takes a gallery of copies of one
                 # moment to notice, but a promise is a promise.
                 exact = self._exact.search(query[None], depth, allowed=allowed)
-                one = exact.rows[0], exact.scores[0]
-            found.append(one)
-        return stacked(found, depth)
+                return exact.rows[0], exact.scores[0]
+            error = scores - by_code  # and the query's product with the mean, the same for all rows
+            beyond = (
+                by_code.min(initial=np.inf) + error.mean() + MARGIN * error.std() if len(rows) else -np.inf
+            )
+            if scanned >= most or found[1][-1] >= beyond:
+                return found
+            scanned = min(2 * scanned, most)
 
     def _scan(
         self, query: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_] | None
-    ) -> NDArray[np.int64]:
-        """The ``depth`` allowed rows with the best codes, ascending, as they lie in memory."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The ``depth`` allowed rows with the best codes, ascending as they lie in memory, and their scores by code."""
         import faiss
 
         parameters: Any = faiss.SearchParametersIVF()
@@ -118,8 +149,9 @@ class FaissCandidates(CandidateIndex):
             assert kept
         rotated = query[None] @ self._quantizer.rotation
         # One query at a time: faiss starts OpenMP threads for several, beside those of whoever calls.
-        _, ids = self._codes.search(rotated, max(1, depth), params=parameters)
-        return np.sort(ids[0][ids[0] >= 0])
+        scores, ids = self._codes.search(rotated, max(1, min(depth, self._coded)), params=parameters)
+        order = np.argsort(ids[0])[np.count_nonzero(ids[0] < 0) :]  # -1 stands for no more rows
+        return ids[0, order], scores[0, order]
 
 
 def _one_list(quantizer: Quantizer, codes: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[Any, Any]:
