@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,8 @@ from ..errors import ClusterError, InputError
 __all__ = ["UNGUARDED", "Cluster", "Node", "check_nodes", "connected", "parse_address"]
 
 CONNECT_S = 10.0
-CHECK_S = (
-    120.0  # a node that starts its first worker process imports Ray in it, on a machine that may be busy
-)
+CHECK_S = 120.0  # for a first worker process, which imports Ray, on a machine that may be busy
+DEATH_S = 60.0  # a head asks its nodes every 3 s whether they live, and gives one up after 5 times without an answer
 
 NO_ADDRESS = (
     "say where the cluster is: --ray HOST:PORT, as ray start --head prints it. framesift connects to a cluster that "
@@ -126,8 +126,7 @@ def connected(address: str) -> Generator[Cluster]:
             f"no Ray cluster answers at {given} ({error.strerror or error}); is it running, and is this its head's "
             "address? docs/ray.md says how to start one"
         ) from None
-    for name in ("ray", "ray.data", "ray.serve"):  # its progress is told in our words
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
     try:
         ray.init(address=given, namespace="framesift", logging_level=logging.ERROR, log_to_driver=False)
     except Exception as error:  # RuntimeError, ConnectionError, ValueError, AuthenticationError, ...
@@ -163,6 +162,8 @@ def check_nodes(cluster: Cluster, paths: Sequence[str]) -> list[Node]:
         try:
             seen: dict[str, Any] = ray.get(task, timeout=CHECK_S)
         except Exception as error:  # it died, or cannot import us
+            if _has_died(cluster, node):
+                continue
             raise ClusterError(
                 f"node {node.host} of the cluster cannot run framesift: {_first_line(error)}; install the same version "
                 f"there: pip install 'framesift[ray]=={version('framesift')}'"
@@ -178,7 +179,17 @@ def check_nodes(cluster: Cluster, paths: Sequence[str]) -> list[Node]:
                     f"node {node.host} does not see {path!r} ({reason}), which this machine sees; all nodes need the "
                     "files at the same path: mount the same shared folder there on every node"
                 )
-    return nodes
+    return cluster.nodes()
+
+
+def _has_died(cluster: Cluster, node: Node) -> bool:
+    """Whether a node that failed has gone; its death is noticed some time after it."""
+    until = time.monotonic() + DEATH_S
+    while any(one.id == node.id for one in cluster.nodes()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 @ray.remote(num_cpus=0)

@@ -9,6 +9,7 @@ the very end only, so that a killed driver would lose everything.
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
@@ -179,5 +180,8 @@ def _outcomes(
         num_cpus=cpus,
         num_gpus=gpus,
     )
+    logging.getLogger("ray.data").setLevel(
+        logging.ERROR
+    )  # making a dataset sets it; we tell of progress ourselves
     for row in dataset.iter_rows():
         yield pickle.loads(row["outcome"])

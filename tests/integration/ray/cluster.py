@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,8 @@ __all__ = ["Cluster", "listening"]
 
 PORT = 6379
 STORE_BYTES = 100 * 2**20
-START_S = 60.0
+START_S = 120.0
+HIDE = 'mount -t tmpfs none "$0" && exec "$@"'
 
 
 class Cluster:
@@ -27,20 +29,40 @@ class Cluster:
     def __init__(self, nodes: int) -> None:
         assert interfaces() == ["lo"], "Ray is started in a closed namespace only"
         self.address = f"127.0.0.1:{PORT}"
+        self._said: dict[int, Path] = {}
         self.head = self._start("--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false")
-        _wait_for(PORT, self.head)
+        self._wait_for(self.head, lambda: any(one["port"] == PORT for one in listening()))
         self.nodes = [self.add() for _ in range(nodes)]
+        for node in [self.head, *self.nodes]:
+            self.wait_for(node)
 
-    def add(self) -> subprocess.Popen[bytes]:
-        """Start one more node."""
-        return self._start(f"--address={self.address}", "--num-cpus=1")
+    def add(self, *, hidden: str | None = None) -> subprocess.Popen[bytes]:
+        """Start one more node, before which the folder ``hidden`` is empty, as if it were not mounted there."""
+        return self._start(f"--address={self.address}", "--num-cpus=1", hidden=hidden)
 
-    def _start(self, *options: str) -> subprocess.Popen[bytes]:
-        command = [Path(sys.executable).with_name("ray"), "start", "--block", *options]
-        own = ["--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"]
-        ports = ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
-        ports += ["--metrics-export-port=0", "--runtime-env-agent-port=0"]
-        return subprocess.Popen([*command, *own, *ports], stdin=subprocess.DEVNULL)
+    def wait_for(self, node: subprocess.Popen[bytes]) -> None:
+        """Until a node is part of the cluster."""
+        self._wait_for(node, lambda: b"Ray runtime started" in self._said[node.pid].read_bytes())
+
+    def _start(self, *options: str, hidden: str | None = None) -> subprocess.Popen[bytes]:
+        command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
+        command += ["--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"]
+        command += ["--dashboard-agent-listen-port=0", "--min-worker-port=0", "--max-worker-port=0"]
+        command += ["--metrics-export-port=0", "--runtime-env-agent-port=0", "--disable-usage-stats"]
+        if hidden is not None:
+            command = ["unshare", "--mount", "sh", "-c", HIDE, hidden, *command]
+        said = Path(tempfile.mkdtemp()) / "said.txt"
+        with said.open("wb") as out:
+            node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self._said[node.pid] = said
+        return node
+
+    def _wait_for(self, node: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+        until = time.monotonic() + START_S
+        while not ready():
+            assert node.poll() is None, f"a node did not start: {self._said[node.pid].read_text()}"
+            assert time.monotonic() < until, f"a node took too long: {self._said[node.pid].read_text()}"
+            time.sleep(0.1)
 
     def kill(self, node: subprocess.Popen[bytes]) -> None:
         """As if the power had gone: SIGKILL to everything that runs on a node."""
@@ -72,14 +94,3 @@ def listening() -> list[dict[str, Any]]:
     return [
         {"address": one.laddr.ip, "port": one.laddr.port} for one in found if one.status == psutil.CONN_LISTEN
     ]
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + START_S
-    while not any(one["port"] == port for one in listening()):
-        assert process.poll() is None, "Ray's head node did not start"
-        assert time.monotonic() < until, "Ray's head node took too long to start"
-        time.sleep(0.1)
-
-
-os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")

@@ -113,7 +113,9 @@ def _environment(short: Path) -> dict[str, str]:
         "RAY_agent_register_timeout_ms": "180000",
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]).strip(os.pathsep),
+        "PYTHONPATH": os.pathsep.join(
+            [str(TESTS), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        ).strip(os.pathsep),
     }
 
 

@@ -1,0 +1,150 @@
+"""``framesift serve --ray``: replicas of the server on a cluster, behind Ray Serve's proxy.
+
+Each replica holds a full copy of what it serves, so that any of them answers any request; Serve balances between them,
+replaces those that die, and drains those that end. What is served is the state under a tag: indexing goes on beside
+it, and publishing moves all replicas over, one look of theirs later.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+
+from ..errors import ClusterError, InputError
+from ..web.settings import Settings
+from .cluster import Cluster, check_nodes
+from .replica import Replica
+from .retrying import LAYERS
+
+__all__ = ["APPLICATION", "running_replicas", "serving", "watch"]
+
+APPLICATION = "framesift"
+CONTROLLER, SERVE = "SERVE_CONTROLLER_ACTOR", "serve"  # Serve's own actor, and its namespace
+LAYERS_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+
+HEALTH_EVERY_S, HEALTH_TIMEOUT_S = 5.0, 30.0
+DRAIN_S = 30.0  # a replica that ends answers what it has begun; longer than a picture takes
+LOOK_S = 1.0
+
+
+@contextmanager
+def serving(
+    cluster: Cluster,
+    libraries: Mapping[str, str],
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    replicas: int,
+) -> Generator[str]:
+    """Serve until the block ends; gives the URL, on the head node.
+
+    Requests enter at the head node's proxy, which listens at ``host`` and ``port``. If this process is killed, the
+    replicas go on serving; the same call takes them over.
+
+    Args:
+        cluster: whose nodes hold the replicas, a CPU each.
+        libraries: directories of the indexes by name; all nodes must see them.
+        settings: of the server, with the tag to serve.
+        host: address to listen at.
+        port: port to listen at.
+        replicas: how many.
+
+    Raises:
+        InputError: ``replicas`` is less than 1, or ``port`` is 0, or no tag is set.
+        ClusterError: a node does not see an index, the replicas do not start, or Serve runs already, otherwise.
+    """
+    if replicas < 1:
+        raise InputError(f"--replicas {replicas}: there must be at least one")
+    if not port:
+        raise InputError("--port 0: on a cluster, name the port; the head node listens at it")
+    if settings.tag is None:
+        raise InputError("replicas serve a tagged state; name the tag")
+    nodes = check_nodes(cluster, list(libraries.values()))
+    if (cpus := sum(node.cpus for node in nodes)) < replicas:
+        raise ClusterError(
+            f"--replicas {replicas}: each takes a CPU, and the cluster has {cpus}; add nodes, or take fewer"
+        )
+    began_serve = _start(host, port)
+    deployment: Any = serve.deployment(
+        serve.ingress()(Replica),
+        name=APPLICATION,
+        num_replicas=replicas,
+        max_ongoing_requests=settings.search_threads + settings.search_waiting,
+        ray_actor_options={"num_cpus": 1},
+        health_check_period_s=HEALTH_EVERY_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        graceful_shutdown_timeout_s=DRAIN_S,
+    )
+    try:
+        serve.run(deployment.bind(dict(libraries), settings), name=APPLICATION, route_prefix="/")
+    except (RuntimeError, RayError) as error:
+        said = str(error)
+        with suppress(Exception):
+            serve.delete(APPLICATION)
+        raise ClusterError(f"the replicas do not start: {_reason(said)}") from error
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        yield f"http://{shown}:{port}/"
+    finally:
+        serve.delete(APPLICATION)
+        if began_serve and not serve.status().applications:
+            serve.shutdown()
+
+
+def running_replicas() -> int:
+    """How many replicas answer at the moment.
+
+    Raises:
+        ClusterError: the cluster does not say, or the application is gone.
+    """
+    try:
+        states: dict[Any, int] = (
+            serve.status().applications[APPLICATION].deployments[APPLICATION].replica_states
+        )
+    except (RayError, KeyError, RuntimeError) as error:
+        raise ClusterError(f"the cluster does not serve any more: {error or type(error).__name__}") from error
+    return sum(count for state, count in states.items() if str(getattr(state, "value", state)) == "RUNNING")
+
+
+def watch(tell: Callable[[int], None]) -> NoReturn:
+    """Tell of the number of replicas that answer, now and whenever it changes, without end."""
+    told = -1
+    while True:
+        if (now := running_replicas()) != told:
+            tell(now)
+            told = now
+        time.sleep(LOOK_S)
+
+
+def _start(host: str, port: int) -> bool:
+    """Start Serve's controller and proxy; False where they run already, at the same address."""
+    try:
+        controller = ray.get_actor(CONTROLLER, namespace=SERVE)
+    except ValueError:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": host, "port": port},
+            # the proxies, which the controller starts, inherit it
+            controller_options={"runtime_env": {"env_vars": {LAYERS_VARIABLE: LAYERS}}},
+        )
+        return True
+    found: Any = ray.get(controller.get_http_config.remote())
+    if (found.host, found.port) != (host, port):
+        raise ClusterError(
+            f"Ray Serve runs on this cluster already, at {found.host}:{found.port}; give --host {found.host} --port "
+            f"{found.port}, or end it first (serve shutdown)"
+        )
+    return False
+
+
+def _reason(said: str) -> str:
+    """The last line of a replica's traceback, which is the error itself."""
+    lines = [line.strip() for line in said.splitlines() if "Error:" in line]
+    return lines[-1] if lines else (said.strip().splitlines() or ["no reason was given"])[0]
