@@ -68,6 +68,12 @@ def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
         "decoding": f"keyframes within {summary.snap_s:g} s" if summary.snap_s else "exact frames",
         "size": f"{format_bytes(summary.size_bytes)}, format {summary.format_version}",
     }
+    if (cache := summary.cache) is not None:
+        parts = [f"{cache.segments} of {cache.parts} parts, {format_bytes(cache.size_bytes)}"]
+        parts += [f"codes of {cache.codes} moments"] if cache.codes else []
+        parts += [f"codes of the frames of {cache.frame_codes}"] if cache.frame_codes else []
+        parts += [f"{cache.uncached} moments are read from the table"] if cache.uncached else []
+        facts["cache"] = ", ".join(parts)
     if summary.set_aside:
         facts["set aside"] = (
             f"{summary.set_aside} damaged or later manifests, in set-aside/; they may be deleted"

@@ -9,6 +9,15 @@ from pathlib import Path
 import typer
 
 from ..errors import InputError, MissingExtraError
+from .candidates import (
+    CANDIDATES_BY_OPTION,
+    CANDIDATES_OPTION,
+    MILVUS_COLLECTION_OPTION,
+    MILVUS_URI_OPTION,
+    Engine,
+    FoundBy,
+    candidate_config,
+)
 from .output import DEFAULT_INDEX, talk
 
 __all__ = ["EXAMPLES", "mcp"]
@@ -35,6 +44,10 @@ def mcp(
         "-m",
         help="Another model of the same encoder for all of them, e.g. with another matcher.",
     ),
+    candidates: Engine = CANDIDATES_OPTION,
+    candidates_by: FoundBy = CANDIDATES_BY_OPTION,
+    milvus_uri: str | None = MILVUS_URI_OPTION,
+    milvus_collection: str | None = MILVUS_COLLECTION_OPTION,
     http: bool = typer.Option(
         False, "--http", help="Serve HTTP on 127.0.0.1 instead of the standard streams."
     ),
@@ -75,7 +88,10 @@ def mcp(
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
-    opening = Opening(named(index), model=model, failed=lambda error: talk(f"error: {error}"))
+    config = candidate_config(candidates, candidates_by, milvus_uri, milvus_collection)
+    opening = Opening(
+        named(index), model=model, candidates=config, failed=lambda error: talk(f"error: {error}")
+    )
     server = build_server(opening)
     names = ", ".join(opening.names)
     if http:

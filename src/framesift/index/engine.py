@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,14 @@ from ..errors import InputError
 from .cache.codes import By
 from .cache.rows import MomentRows
 from .cache.vectors import MomentFrames, coded
+from .location import Location
 
 __all__ = ["engine_for"]
 
 
 def engine_for(
     config: CandidateConfig,
-    index: Path,
+    index: Location,
     rows: MomentRows,
     offset: NDArray[np.int64] | None,
     *,
@@ -41,7 +41,7 @@ def engine_for(
 
     Args:
         config: what was asked for.
-        index: its folder, after which a server's collection is named.
+        index: where it is, after which a server's collection is named.
         rows: of the table.
         offset: which of them the gallery has, ascending; None: all.
         vectors: of these.

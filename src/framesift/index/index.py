@@ -18,6 +18,7 @@ from ..features import VideoFeatures
 from ..ranking import RERANK_DEPTH, Hit
 from . import changes
 from .build import BuildConfig, BuildReport, Progress, build, encode_here
+from .cache import CacheReport, CacheSettings, keep_cache, refresh_cache
 from .creation import create_tables_in
 from .cutting import MomentMode
 from .encoding import Encode
@@ -37,6 +38,7 @@ from .subtitles import Subtitles
 from .verify import Verification, verify
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateConfig
     from ..model import RetrievalModel
     from ..rerankers import Fusion, Reranker
     from ..reranking import RerankEncoder
@@ -64,6 +66,7 @@ class Index:
         self._store: Store | None = store
         self._model = model
         self._gallery: LanceGallery | None = None
+        self._candidates: CandidateConfig | None = None
         self._refreshing = threading.Lock()
 
     @classmethod
@@ -121,6 +124,7 @@ class Index:
         *,
         model: RetrievalModel | str | Path | None = None,
         tag: str | None = None,
+        candidates: CandidateConfig | None = None,
     ) -> Index:
         """Open an index.
 
@@ -130,6 +134,7 @@ class Index:
                 not. Without it, the index's own is loaded when it is first needed.
             tag: see what :meth:`publish` published under this name, not what was committed last; when it is published
                 anew, see that. The index cannot be changed through such an object.
+            candidates: which engine proposes what is compared frame by frame; default: chosen by size.
 
         Raises:
             IndexNotFoundError: there is none at ``path``.
@@ -140,6 +145,7 @@ class Index:
         place = place_of(path)
         meta = IndexMeta.read(place)
         index = cls(meta, Store(place, tag=tag), OwnModel(place.location, meta))
+        index._candidates = candidates
         if model is not None:
             index._model.use(model)
         return index
@@ -187,7 +193,11 @@ class Index:
         store = self._opened()
         with self._refreshing:
             held = self._gallery
-            self._gallery = held.refreshed() if held is not None else LanceGallery(store, self._meta)
+            self._gallery = (
+                held.refreshed()
+                if held is not None
+                else LanceGallery(store, self._meta, config=self._candidates)
+            )
             return self._gallery
 
     def videos(self) -> list[VideoRecord]:
@@ -248,8 +258,12 @@ class Index:
         """
         given, patterns = listed(paths), Patterns.of(include, exclude)
         self._check_writable()  # first: a model takes a while to load
+        here = encode is None
         encode = encode or encode_here(self.model)
         with self._writing() as store:
+            if here and (meta := self._meta.encoded_by(self.model.encoder)) is not self._meta:
+                meta.write(store.place)
+                self._meta = meta
             return build(
                 store,
                 self._meta,
@@ -419,11 +433,50 @@ class Index:
         """What the tags of the index name, sorted by tag."""
         return self._opened().published().listed()
 
+    def refresh_cache(
+        self,
+        *,
+        codes: bool | None = None,
+        frame_codes: bool | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> CacheReport:
+        """Build what makes searching a large index fast, as far as it is missing or damaged; searches go on meanwhile.
+
+        Whatever changes an index of some thousand moments does it, too, but does not look for damage. An index in an
+        object store has its cache on this machine, and only this makes it.
+
+        Args:
+            codes: whether moments have codes for the ``faiss`` engine from now on, however few they are; default: as
+                before, which is from 100,000 moments on if nobody has said.
+            frame_codes: whether frames have codes from now on, so that moments of a large index can be found by their
+                best frame; default: as before, and no if nobody has said.
+            progress: called with the number of parts that are done, and of all.
+
+        Returns:
+            What was done. A full disk is told in it and in an :class:`.IndexCacheWarning`.
+
+        Raises:
+            IndexLockedError: another process is doing it.
+            IndexStateError: the folder of the cache cannot be written to.
+        """
+
+        def changed(settings: CacheSettings) -> CacheSettings:
+            return CacheSettings(
+                codes=settings.codes if codes is None else codes,
+                frame_codes=settings.frame_codes if frame_codes is None else frame_codes,
+            )
+
+        store = self._opened()
+        report = refresh_cache(store, self._meta.dim, settings=changed, thorough=True, progress=progress)
+        with self._refreshing:
+            self._gallery = None  # the next one is read from the cache
+        return report
+
     def verify(self) -> Verification:
         """Read all of the index and check that it is whole; changes nothing.
 
         Checksums of the files, duplicate keys, moments without a video and the reverse, fingerprints, and that
-        every vector is the mean of its frames.
+        every vector is the mean of its frames; and what the cache holds.
         """
         return verify(self._opened().place, self._meta)
 
@@ -434,7 +487,7 @@ class Index:
         query: str,
         *,
         k: int = 10,
-        depth: int = 200,
+        depth: int | None = None,
         rerank_depth: int = RERANK_DEPTH,
         fusion: Fusion | None = None,
         unit: Literal["moment", "video"] = "moment",
@@ -448,7 +501,8 @@ class Index:
         Args:
             query: what to look for, in words.
             k: how many results at most.
-            depth: how many candidates are compared frame by frame; larger than the index means all of it.
+            depth: how many candidates are compared frame by frame; larger than the index means all of it. Default:
+                what suits the size of the index.
             rerank_depth: how many of these the model's reranker sees, if it has one; 0: none, which leaves the
                 matcher's order.
             fusion: how the scores of reranker and matcher are combined; default: the reranker's own way.
@@ -516,6 +570,7 @@ class Index:
         """The lock, and tables of one's own: a search in another thread never sees them between two commits."""
         self._check_writable()
         store = self._opened()
+        before = store.version()
         with store.place.writing():
             store.place.recover()
             try:
@@ -523,3 +578,5 @@ class Index:
                 store.place.keep_subtitles()
             finally:
                 store.look_again()
+        if store.version()[1] != before[1]:  # other writers need not wait for this
+            keep_cache(store, self._meta.dim)

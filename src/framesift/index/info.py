@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .cache import CacheInfo, cache_info
 from .cutting import MomentMode
 from .published import Publication
 from .schema import IndexMeta
@@ -35,6 +36,7 @@ class IndexInfo:
         cues: of all their subtitles.
         set_aside: manifests in ``set-aside/`` that could not be read or came after one of those.
         published: what its tags name.
+        cache: what makes searching it fast; None if there is nothing yet.
         format_version: of the layout.
     """
 
@@ -54,6 +56,7 @@ class IndexInfo:
     cues: int
     set_aside: int
     published: tuple[Publication, ...]
+    cache: CacheInfo | None
     format_version: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,5 +86,6 @@ def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
         cues=subtitles.cues,
         set_aside=place.recoveries(),
         published=store.published().listed(),
+        cache=cache_info(store, meta.dim),
         format_version=meta.format_version,
     )

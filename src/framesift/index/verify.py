@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from ..errors import IndexStateError
+from .cache import CacheFolder
 from .columns import list_lengths, list_values
 from .journal import JOURNAL_NAME, TABLES, Journal, why
 from .location import ObjectUri
@@ -75,7 +76,9 @@ def verify(index: str | os.PathLike[str] | ObjectUri | Place, meta: IndexMeta) -
     if damaged.problems:
         return Verification(checks=[damaged, published])
     try:
-        return Verification(checks=[damaged, published, *_rows(place, meta), _subtitles(place)])
+        return Verification(
+            checks=[damaged, published, *_rows(place, meta), _subtitles(place), _cache(place, meta)]
+        )
     except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
         return Verification(
             checks=[
@@ -167,6 +170,16 @@ def _rows(place: Place, meta: IndexMeta) -> Iterator[Check]:
         "moments of a video that is not in the index",
         strays,
         remedy="the next framesift index deletes them",
+    )
+
+
+def _cache(place: Place, meta: IndexMeta) -> Check:
+    cache = CacheFolder(place.cache_folder, meta.dim)
+    problems = cache.problems(place.table(MOMENTS_TABLE).get_fragments())
+    return Check(
+        name="segments of the cache, by checksum",
+        examined=len(cache.names()),
+        problems=[f"cache: {problem}; mend it with: framesift index --refresh-cache" for problem in problems],
     )
 
 

@@ -19,6 +19,7 @@ from ..search.searcher import Searcher
 from .answers import readable
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateConfig
     from ..model import RetrievalModel
 
 __all__ = ["Library", "Shelf"]
@@ -100,12 +101,19 @@ class Library:
         self.shelves = tuple(shelves)
 
     @classmethod
-    def open(cls, places: Mapping[str, Location], *, model: str | None = None) -> Library:
+    def open(
+        cls,
+        places: Mapping[str, Location],
+        *,
+        model: str | None = None,
+        candidates: CandidateConfig | None = None,
+    ) -> Library:
         """Open indexes with their models; indexes of the same model share it.
 
         Args:
             places: their directories or URIs by name.
             model: another model for all of them, whose features must be theirs.
+            candidates: which engine proposes what is compared frame by frame, as :meth:`.Index.open` takes it.
 
         Raises:
             IndexNotFoundError, IndexStateError, FingerprintError, ModelError: as for :meth:`.Index.open`.
@@ -115,7 +123,9 @@ class Library:
             shelves: list[Shelf] = []
             for name, place in places.items():
                 reference = model if model is not None else IndexMeta.read(place).model
-                index = opened.enter_context(Index.open(place, model=models.get(reference, model)))
+                index = opened.enter_context(
+                    Index.open(place, model=models.get(reference, model), candidates=candidates)
+                )
                 models[reference] = index.model
                 shelves.append(Shelf(name, index))
             opened.pop_all()

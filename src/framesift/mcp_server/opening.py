@@ -18,6 +18,7 @@ from ..index.schema import IndexMeta
 from .answers import readable
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateConfig
     from .tools import Tools
 
 __all__ = ["Opening", "named"]
@@ -49,13 +50,20 @@ class Opening:
         places: directories or URIs of the indexes by name.
         model: as for :meth:`.Library.open`.
         failed: called with the error where they cannot be had; every call gets it, too.
+        candidates: as for :meth:`.Library.open`.
     """
 
     def __init__(
-        self, places: Mapping[str, Location], *, model: str | None, failed: Callable[[BaseException], None]
+        self,
+        places: Mapping[str, Location],
+        *,
+        model: str | None,
+        failed: Callable[[BaseException], None],
+        candidates: CandidateConfig | None = None,
     ) -> None:
         self.names = tuple(places)
         self._places, self._model, self._failed = places, model, failed
+        self._candidates = candidates
         self._tools: Future[Tools] = Future()
 
     @asynccontextmanager
@@ -83,7 +91,8 @@ class Opening:
             from .library import Library
             from .tools import Tools
 
-            self._tools.set_result(Tools(Library.open(self._places, model=self._model)))
+            library = Library.open(self._places, model=self._model, candidates=self._candidates)
+            self._tools.set_result(Tools(library))
         except BaseException as error:
             self._failed(error)
             self._tools.set_exception(error)

@@ -62,7 +62,7 @@ class Searcher:
         query: str | Query,
         *,
         k: int = 10,
-        depth: int = 200,
+        depth: int | None = None,
         rerank_depth: int = RERANK_DEPTH,
         unit: Literal["moment", "video"] = "moment",
         sources: Sequence[Literal["frames", "subtitles"]] = SOURCES,
@@ -75,6 +75,7 @@ class Searcher:
             query: in the syntax of :mod:`.syntax`, or a query that :func:`.syntax.parse` or the caller made.
             k: how many results at most.
             depth: how many candidates are compared frame by frame; pages that lie deeper take as many more each.
+                Default: what suits the size of the index.
             rerank_depth: how many of the best the model's reranker sees, if it has one and the query is one sentence;
                 0: none.
             unit: ``moment`` merges moments that follow one another in a video; ``video`` gives the best moment of
@@ -91,13 +92,13 @@ class Searcher:
         began = time.perf_counter()
         asked = parse(query) if isinstance(query, str) else query
         _check_steps(asked)
-        _check_numbers(k=k, depth=depth, rerank_depth=rerank_depth, offset=offset)
+        _check_numbers(k=k, depth=1 if depth is None else depth, rerank_depth=rerank_depth, offset=offset)
         _check_choices(unit, sources)
 
         def answer(snapshot: Snapshot) -> Answer:
             return self._answering(snapshot, asked).answer(
                 k=k,
-                depth=depth,
+                depth=snapshot.gallery.default_depth if depth is None else depth,
                 rerank_depth=rerank_depth,
                 unit=unit,
                 sources=tuple(sources),

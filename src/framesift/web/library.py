@@ -16,6 +16,7 @@ from ..index.schema import IndexMeta, VideoRecord
 from .errors import ApiError
 
 if TYPE_CHECKING:
+    from ..candidates import CandidateConfig
     from ..model import RetrievalModel
     from ..search.searcher import Searcher
     from .captions import KnownCaption
@@ -80,13 +81,21 @@ class Library:
         source: directory or URI of the index, or an open one (whose model is then used as it is).
         models: where the model is taken from, if the index does not bring its own.
         tag: what is published under this name is served; an open index stays as it is.
+        candidates: what proposes candidates, as :meth:`.Index.open` takes it; an open index stays as it is.
     """
 
     def __init__(
-        self, name: str, source: str | Path | Index, models: Models, *, tag: str | None = None
+        self,
+        name: str,
+        source: str | Path | Index,
+        models: Models,
+        *,
+        tag: str | None = None,
+        candidates: CandidateConfig | None = None,
     ) -> None:
         self.name = name
         self._tag = tag
+        self._candidates = candidates
         self._models = models
         self._given = source if isinstance(source, Index) else None
         self.path = source.path if isinstance(source, Index) else located(source)
@@ -128,7 +137,7 @@ class Library:
             raise IndexStateError(
                 f"the index {self.name!r} was built with a model that has no name; it cannot be searched by a server"
             )
-        return Index.open(self.path, model=self._models.get(name), tag=self._tag)
+        return Index.open(self.path, model=self._models.get(name), tag=self._tag, candidates=self._candidates)
 
     @property
     def catalogue(self) -> Catalogue:
@@ -190,17 +199,27 @@ class Library:
 
 
 class Libraries:
-    """All indexes of a server, by name, in the order in which they were given; ``tag`` as for :class:`Library`.
+    """All indexes of a server, by name, in the order in which they were given; ``tag`` and ``candidates`` as for
+    :class:`Library`.
 
     Raises:
         InputError: there is none.
     """
 
-    def __init__(self, sources: Mapping[str, str | Path | Index], *, tag: str | None = None) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, str | Path | Index],
+        *,
+        tag: str | None = None,
+        candidates: CandidateConfig | None = None,
+    ) -> None:
         if not sources:
             raise InputError("there is no index to serve; give one: framesift serve --index DIR")
         models = Models()
-        self._all = {name: Library(name, source, models, tag=tag) for name, source in sources.items()}
+        self._all = {
+            name: Library(name, source, models, tag=tag, candidates=candidates)
+            for name, source in sources.items()
+        }
 
     def __iter__(self):
         return iter(self._all.values())

@@ -69,7 +69,7 @@ class Services:
             InputError: there is no index.
             IndexStateError: the folder of jobs cannot be written to.
         """
-        libraries = Libraries(sources, tag=settings.tag)
+        libraries = Libraries(sources, tag=settings.tag, candidates=settings.candidates)
         reading = Pool("lists", threads=2, waiting=settings.search_waiting)
         searching = Pool("searches", threads=settings.search_threads, waiting=settings.search_waiting)
         pictures = MediaPool(

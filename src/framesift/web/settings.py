@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..candidates import CandidateConfig
 from ..errors import InputError
 
 __all__ = ["MIN_TOKEN_CHARS", "Settings", "cache_folder", "state_folder"]
@@ -34,6 +35,7 @@ class Settings:
         allow_folders: where folders may be browsed and indexed from; links in them must not lead out of them.
         read_only: nothing can be indexed, tagged or forgotten.
         tag: serve what is published under this name, as :meth:`.Index.open` does; None: what was committed last.
+        candidates: which engine proposes what is compared frame by frame, as :meth:`.Index.open` takes it.
         state: folder of jobs.
         cache: folder of pictures, clips and uploads.
         cache_bytes: what pictures and clips may take there; the ones unused longest go first.
@@ -57,6 +59,7 @@ class Settings:
     allow_folders: tuple[Path, ...] = field(default_factory=lambda: (Path.home(),))
     read_only: bool = False
     tag: str | None = None
+    candidates: CandidateConfig | None = None
     state: Path = field(default_factory=state_folder)
     cache: Path = field(default_factory=lambda: cache_folder() / "serve")
     cache_bytes: int = 2 * 2**30

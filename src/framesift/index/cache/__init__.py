@@ -4,7 +4,19 @@ Everything in it can be built again, and deleting it is safe at any time. ``docs
 """
 
 from .folder import CacheFolder, CacheSettings
+from .keeping import CacheInfo, cache_info, keep_cache, refresh_cache
 from .refresh import CACHED_FROM, CacheReport, refresh
 from .segment import Segment
 
-__all__ = ["CACHED_FROM", "CacheFolder", "CacheReport", "CacheSettings", "Segment", "refresh"]
+__all__ = [
+    "CACHED_FROM",
+    "CacheFolder",
+    "CacheInfo",
+    "CacheReport",
+    "CacheSettings",
+    "Segment",
+    "cache_info",
+    "keep_cache",
+    "refresh",
+    "refresh_cache",
+]

@@ -9,11 +9,12 @@ would cancel each other. Twelve KiB cost two microseconds, less than scoring the
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["row_checks"]
+__all__ = ["padded", "row_checks"]
 
 GOLDEN = (
     0x9E3779B97F4A7C15  # 2^64 / golden ratio; this and the following two: SplitMix64 (Steele et al., 2014)
@@ -34,6 +35,14 @@ def row_checks(rows: NDArray[np.generic], *, of: int) -> NDArray[np.uint64]:
     size = 4 if rows.shape[-1] * rows.itemsize % 4 == 0 else 2
     words = rows.reshape(len(rows), -1).view(f"<u{size}")
     return np.einsum("rw,w->r", words, _weights(words.shape[1], of))
+
+
+def padded(flat: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[Any]:
+    """Lists that lie one after another, ``[item, ...]``, as rows filled up with zeros, ``[row, item, ...]``."""
+    longest = int(counts.max(initial=0))
+    rows = np.zeros((len(counts), longest, *flat.shape[1:]), flat.dtype)
+    rows[np.arange(longest) < counts[:, None]] = flat
+    return rows
 
 
 @lru_cache(maxsize=64)

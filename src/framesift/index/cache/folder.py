@@ -74,13 +74,17 @@ class CacheFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         write_sealed(self.path / SETTINGS, asdict(settings))
 
-    def segment_of(self, fragment: Any) -> Segment | None:
-        """The segment of a Lance fragment; None if there is none that can be read."""
+    def segment_of(self, fragment: Any, *, thorough: bool = False) -> Segment | None:
+        """The segment of a Lance fragment; None if there is none that can be read, ``thorough``: to its last byte."""
         path = self.segments / segment_name(fragment_files(fragment))
         if not path.is_dir():
             return None
         try:
-            return Segment.open(path, self.dim)
+            segment = Segment.open(path, self.dim)
+            if thorough:
+                segment.check_vectors()
+                segment.check_payload()
+            return segment
         except Damaged as error:
             self.set_aside(path, str(error))
             return None

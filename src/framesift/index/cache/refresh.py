@@ -21,6 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from ...candidates import EXACT_UP_TO, Quantizer
+from ..journal import why
 from .codes import By, Codebook, drop_codes, unit_frames, write_codebook, write_codes
 from .folder import CacheFolder
 from .segment import Segment, fragment_files, segment_name
@@ -69,6 +70,7 @@ def refresh(
     fragments: Sequence[Any],
     *,
     pinned: Sequence[Any] = (),
+    thorough: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CacheReport:
     """Make a cache hold what ``fragments`` are.
@@ -77,6 +79,7 @@ def refresh(
         cache: the cache, made where it is missing.
         fragments: of the newest version of the table ``moments``.
         pinned: those of other versions that are still read, whose segments are kept but not built.
+        thorough: read all of every segment that is there, and write again those that are damaged.
         progress: called with the number of segments that are done, and of all.
 
     Returns:
@@ -88,12 +91,17 @@ def refresh(
     problem: str | None = None
     try:
         work.tidy([*fragments, *pinned])
-        work.build()
+        work.build(thorough=thorough)
         work.code("mean")
         work.code("frame")
         work.drop_codes()
-    except (OSError, pa.ArrowException) as error:
-        problem = getattr(error, "strerror", None) or str(error)
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+        pa.ArrowException,
+    ) as error:  # the last three: Lance's and Arrow's
+        problem = getattr(error, "strerror", None) or why(error)
         cache.tell(
             f"it could not be brought up to date ({problem}). Searches read what is missing from the table, with the "
             "same results but more slowly; make room, then: framesift index --refresh-cache"
@@ -129,10 +137,10 @@ class _Refresh:
         for path in self._cache.path.glob(".*.draft"):
             path.unlink(missing_ok=True)
 
-    def build(self) -> None:
+    def build(self, *, thorough: bool) -> None:
         """Write the segments that are missing."""
         for number, fragment in enumerate(self._fragments, start=1):
-            segment = self._cache.segment_of(fragment)
+            segment = self._cache.segment_of(fragment, thorough=thorough)
             if segment is None:
                 path = self._cache.segments / segment_name(fragment_files(fragment))
                 if path.is_dir():  # damaged, and could not be moved

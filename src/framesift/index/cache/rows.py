@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,14 +17,14 @@ from numpy.typing import NDArray
 
 from ...errors import IndexStateError
 from ..columns import list_lengths, list_values
+from ..location import Location
 from ..store import lance_errors
-from .checks import row_checks
+from .checks import padded, row_checks
 from .codes import By, Codebook
 from .folder import CacheFolder
 from .parts import Part, part_key, part_of, part_of_table
 from .sealed import Damaged
 from .segment import FRAMES, TIMES, VECTOR, VIDEO, Segment
-from .writing import padded
 
 __all__ = ["MomentRows", "Payload"]
 
@@ -53,7 +52,7 @@ class MomentRows:
     """The rows of a Lance dataset of moments that are not deleted, in its order. Threads may share it.
 
     Args:
-        index: the index's folder, for messages.
+        index: where the index is, for messages.
         dataset: a version of the table ``moments``.
         cache: where segments lie; None: there are none.
         dim: width of the embeddings.
@@ -61,7 +60,13 @@ class MomentRows:
     """
 
     def __init__(
-        self, index: Path, dataset: Any, cache: CacheFolder, dim: int, *, earlier: MomentRows | None = None
+        self,
+        index: Location,
+        dataset: Any,
+        cache: CacheFolder,
+        dim: int,
+        *,
+        earlier: MomentRows | None = None,
     ) -> None:
         self.dim = dim
         self.cache = cache

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .checks import row_checks
+from .checks import padded, row_checks
 from .sealed import Damaged, checked_bytes, map_array, read_sealed
 
 __all__ = [
@@ -48,7 +48,7 @@ HEAD_NAME = "segment.json"
 ROWS_NAME, VECTORS_NAME = "rows.arrow", "vectors.f32"
 FRAMES_NAME, TIMES_NAME, VIDEO_NAME = "frames.f16", "times.f64", "video.f16"
 VECTOR, FRAMES, TIMES, VIDEO = 1, 2, 3, 4  # what a check is of
-CHECKED_ROWS = 4096  # read at once when all is checked
+CHECKED_ROWS, PAYLOADS = 4096, 1024  # vectors, and rows' frames, read at once when all is checked
 
 
 def fragment_files(fragment: Any) -> list[str]:
@@ -140,14 +140,17 @@ class Segment:
 
     def check_payload(self) -> None:
         """Compare frames, times and videos of all rows with their checks. Raises Damaged."""
-        for row in range(len(self)):
-            frames = self.frames[self.first_frame[row] :][: self.num_frames[row]]
-            times = self.times[self.first_time[row] :][: self.num_times[row]]
-            found = row_checks(frames[None], of=FRAMES) + row_checks(times[None], of=TIMES)
+        frame_ends, time_ends = (np.cumsum(counts) for counts in (self.num_frames, self.num_times))
+        for first in range(0, len(self), PAYLOADS):
+            rows = slice(first, min(first + PAYLOADS, len(self)))
+            frames = self.frames[self.first_frame[first] : frame_ends[rows.stop - 1]]
+            times = self.times[self.first_time[first] : time_ends[rows.stop - 1]]
+            found = row_checks(padded(frames, self.num_frames[rows]), of=FRAMES)
+            found = found + row_checks(padded(times, self.num_times[rows]), of=TIMES)
             if self.video is not None:
-                found += row_checks(self.video[row : row + 1], of=VIDEO)
-            if found[0] != self.payload_check[row]:
-                raise Damaged(f"the frames of row {row} have changed since they were written")
+                found = found + row_checks(self.video[rows], of=VIDEO)
+            if (found != self.payload_check[rows]).any():
+                raise Damaged("frames, times or videos have changed since they were written")
 
     def size_bytes(self) -> int:
         """Of all its files on the disk."""

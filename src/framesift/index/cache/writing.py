@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..columns import list_lengths, list_values
 from ..durable import fsync_path
-from .checks import row_checks
+from .checks import padded, row_checks
 from .sealed import write_sealed
 from .segment import (
     FRAMES,
@@ -155,11 +155,3 @@ class _Numbers:
         found = row_checks(padded(self.frames, self.num_frames), of=FRAMES)
         found = found + row_checks(padded(self.times, self.num_times), of=TIMES)
         return found if self.video is None else found + row_checks(self.video, of=VIDEO)
-
-
-def padded(flat: NDArray[Any], counts: NDArray[np.int64]) -> NDArray[Any]:
-    """Lists that lie one after another, ``[item, ...]``, as rows filled up with zeros, ``[row, item, ...]``."""
-    longest = int(counts.max(initial=0))
-    rows = np.zeros((len(counts), longest, *flat.shape[1:]), flat.dtype)
-    rows[np.arange(longest) < counts[:, None]] = flat
-    return rows

@@ -1,0 +1,76 @@
+"""Options of the verbs that search: which engine proposes what is compared frame by frame."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ..candidates import CandidateConfig
+
+__all__ = [
+    "CANDIDATES_BY_OPTION",
+    "CANDIDATES_OPTION",
+    "MILVUS_COLLECTION_OPTION",
+    "MILVUS_URI_OPTION",
+    "Engine",
+    "FoundBy",
+    "candidate_config",
+]
+
+
+class Engine(StrEnum):
+    """What proposes candidates."""
+
+    auto = "auto"
+    exact = "exact"
+    faiss = "faiss"
+    milvus = "milvus"
+
+
+class FoundBy(StrEnum):
+    """What of a moment is compared with the query first."""
+
+    mean = "mean"
+    frame = "frame"
+
+
+CANDIDATES_OPTION = typer.Option(
+    Engine.auto,
+    "--candidates",
+    help="What proposes the moments that are compared frame by frame. exact: all are scored. faiss: short codes are, "
+    "and the best again exactly. milvus: a server, see framesift milvus. auto: exact up to 100,000 moments, else "
+    "faiss.",
+)
+CANDIDATES_BY_OPTION = typer.Option(
+    FoundBy.mean,
+    "--candidates-by",
+    help="mean: a moment is proposed by the mean of its frames. frame: by its best frame, which finds what shows for a "
+    "second only and takes more time; a large index needs framesift index --refresh-cache --frame-candidates before.",
+)
+MILVUS_URI_OPTION = typer.Option(
+    None,
+    "--milvus-uri",
+    metavar="URI",
+    envvar="FRAMESIFT_MILVUS_URI",
+    help="With --candidates milvus: the server, http://HOST:19530, or a Milvus Lite file.",
+)
+MILVUS_COLLECTION_OPTION = typer.Option(
+    None,
+    "--milvus-collection",
+    metavar="NAME",
+    help="With --candidates milvus: its collection. Default: framesift_ and the index' name.",
+)
+
+
+def candidate_config(
+    engine: Engine, by: FoundBy, milvus_uri: str | None, milvus_collection: str | None
+) -> CandidateConfig:
+    """The configuration that the options mean."""
+    from ..candidates import CandidateConfig
+
+    return CandidateConfig(
+        kind=engine.value, by=by.value, milvus_uri=milvus_uri, milvus_collection=milvus_collection
+    )
