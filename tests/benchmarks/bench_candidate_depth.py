@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from framesift.features import TextFeatures, VideoFeatures
 
 WORK = Path(__file__).resolve().parents[2] / "runs" / "growth"
 DEPTHS = (10, 20, 50, 100, 200, 300, 500, 1000, 1500, 2000, 3000, 5000)
+FAISS_DEPTHS = (50, 200, 1000, 2000)
 GOALS = (0.9, 0.95, 0.98, 0.99)
 TOP = 10
 ALIKE = 0.8
@@ -50,40 +51,20 @@ CONVERTED = 1 << 16  # rows that become float32 at once: 64 MB
 TIMED = 50  # queries of which the engines' CPU time is taken
 
 
-@dataclass(kw_only=True)
 class Best:
-    """The best rows of all that were offered, for every query.
+    """The ten best rows of all that were offered, for every query: ``rows`` ``[query, ten]`` in any order."""
 
-    Attributes:
-        scores: ascending nowhere in particular, ``[query, row]``.
-        rows: their rows.
-        beside: other scores of the same rows, by name.
-    """
+    def __init__(self, queries: int) -> None:
+        self.scores = np.empty((queries, 0), np.float32)
+        self.rows = np.empty((queries, 0), np.int64)
 
-    count: int
-    scores: Floats
-    rows: NDArray[np.int64]
-    beside: dict[str, Floats]
-
-    @classmethod
-    def empty(cls, queries: int, count: int, *beside: str) -> Best:
-        scores = np.empty((queries, 0), np.float32)
-        return cls(
-            count=count,
-            scores=scores,
-            rows=np.empty((queries, 0), np.int64),
-            beside=dict.fromkeys(beside, scores),
-        )
-
-    def offer(self, first: int, scores: Floats, **beside: Floats) -> None:
+    def offer(self, first: int, scores: Floats) -> None:
         """Rows ``first`` and on, ``[query, row]``."""
         rows = np.broadcast_to(np.arange(first, first + scores.shape[1]), scores.shape)
-        scores = np.concatenate([self.scores, scores], axis=1)
-        kept = np.argpartition(-scores, min(self.count, scores.shape[1]) - 1, axis=1)[:, : self.count]
+        scores, rows = np.concatenate([self.scores, scores], 1), np.concatenate([self.rows, rows], 1)
+        kept = np.argpartition(-scores, min(TOP, scores.shape[1]) - 1, axis=1)[:, :TOP]
         self.scores = np.take_along_axis(scores, kept, axis=1)
-        self.rows = np.take_along_axis(np.concatenate([self.rows, rows], axis=1), kept, axis=1)
-        for name, held in self.beside.items():
-            self.beside[name] = np.take_along_axis(np.concatenate([held, beside[name]], axis=1), kept, axis=1)
+        self.rows = np.take_along_axis(rows, kept, axis=1)
 
 
 class HalfVectors(Vectors):
@@ -138,7 +119,7 @@ class Kept:
 
 
 @torch.inference_mode()
-def measured(material: Material, moments: int, queries: int) -> dict[str, Any]:
+def measured(material: Material, moments: int, queries: int, work: Path) -> dict[str, Any]:
     """One gallery."""
     head = fs.load(MODEL, device="cpu").matcher.eval()
     gallery = GrowthGallery(material, moments=moments, dim=material.scenes.shape[2])
@@ -147,8 +128,9 @@ def measured(material: Material, moments: int, queries: int) -> dict[str, Any]:
     text = TextFeatures(sentence=torch.from_numpy(gallery.texts[chosen]))
     asked = gallery.queries[chosen]
     started = time.process_time()
-    best = Best.empty(queries, TOP, *KINDS)
-    ahead = {kind: Best.empty(queries, min(DEPTHS[-1], moments)) for kind in KINDS}
+    best = Best(queries)
+    file = tempfile.NamedTemporaryFile(dir=work)  # noqa: SIM115 (it goes with the array)
+    scores = np.memmap(file, np.float32, "w+", shape=(len(KINDS), queries, moments))
     most = {"mean": moments, "frame": moments * FRAMES, "scene": 3 * moments}
     kept = {kind: Kept(most[kind], gallery.dim) for kind in KINDS if most[kind] <= MOST_VECTORS}
     counts = dict.fromkeys(KINDS, 0)
@@ -161,29 +143,30 @@ def measured(material: Material, moments: int, queries: int) -> dict[str, Any]:
         before = time.process_time()
         matched = head.scorer(video)(text).numpy()
         scoring += time.process_time() - before
-        scores: dict[str, Floats] = {}
-        for kind in KINDS:
+        best.offer(block.first, matched)
+        for number, kind in enumerate(KINDS):
             vectors, owner = found_by(kind, block.vectors, raw)
             counts[kind] += len(vectors)
             first = np.searchsorted(owner, np.arange(len(raw)))
-            scores[kind] = np.maximum.reduceat(asked @ vectors.T, first, axis=1)
-            ahead[kind].offer(block.first, scores[kind])
+            here = scores[number, :, block.first : block.first + len(raw)]
+            np.maximum.reduceat(asked @ vectors.T, first, axis=1, out=here)
             if kind in kept:
                 kept[kind].keep(vectors, block.first + owner)
-        best.offer(block.first, matched, **scores)
+    ranks = {f"exact, {kind}": ranked(own, best.rows) for kind, own in zip(KINDS, scores, strict=True)}
+    del scores
+    file.close()
     curves = {
-        f"exact, {kind}": {
-            str(depth): float(
-                ((held.scores[:, :, None] > best.beside[kind][:, None]).sum(axis=1) < depth).mean()
-            )
-            for depth in DEPTHS
-        }
-        for kind, held in ahead.items()
+        name: {str(depth): float((found <= depth).mean()) for depth in DEPTHS}
+        for name, found in ranks.items()
+    }
+    needed = {
+        name: {str(goal): int(np.quantile(found, goal, method="higher")) for goal in GOALS}
+        for name, found in ranks.items()
     }
     taken: dict[str, float] = {}
     for kind in [kind for kind, held in kept.items() if held.whole]:
         engine, name = kept[kind].engine(kind), f"faiss, {kind}"
-        curves[name] = {str(depth): recall(engine, asked, best.rows, depth) for depth in DEPTHS}
+        curves[name] = {str(depth): recall(engine, asked, best.rows, depth) for depth in FAISS_DEPTHS}
         taken[name] = timed(engine, asked[:TIMED], 1000)
         del kept[kind], engine
     own = gallery.owners[chosen]
@@ -192,9 +175,7 @@ def measured(material: Material, moments: int, queries: int) -> dict[str, Any]:
         "queries": queries,
         "vectors_a_moment": {kind: count / moments for kind, count in counts.items()},
         "recall_of_best_ten": curves,
-        "depth_for_recall": {
-            name: {str(goal): reached(curve, goal) for goal in GOALS} for name, curve in curves.items()
-        },
+        "depth_for_recall": needed,
         "own_video_among_best_ten": float((best.rows == own[:, None]).any(axis=1).mean()),
         "cpu_ms_a_query_at_depth_1000": taken,
         "xpool_all_pairs_cpu_s": scoring,
@@ -243,17 +224,11 @@ def recall(engine: CandidateIndex, queries: Floats, wanted: NDArray[np.int64], d
     return float(np.mean([np.isin(own, rows).mean() for own, rows in zip(wanted, found, strict=True)]))
 
 
-def reached(curve: dict[str, float], goal: float) -> int | None:
-    """The depth at which a curve reaches a share, interpolated over the logarithm of depth; None: beyond the curve."""
-    shares = np.maximum.accumulate(list(curve.values()))
-    if shares[-1] < goal:
-        return None
-    at = int(np.argmax(shares >= goal))
-    if at == 0:
-        return int(DEPTHS[0])
-    low, high = np.log(DEPTHS[at - 1]), np.log(DEPTHS[at])
-    part = (goal - shares[at - 1]) / (shares[at] - shares[at - 1])
-    return round(float(np.exp(low + part * (high - low))))
+def ranked(scores: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ranks of some rows of every query by their scores, ``[query, row]``; equal ones share the best rank."""
+    return np.stack(
+        [1 + (line > line[own][:, None]).sum(axis=1) for line, own in zip(scores, rows, strict=True)]
+    )
 
 
 def timed(engine: CandidateIndex, queries: Floats, depth: int) -> float:
@@ -307,11 +282,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to keep the numbers, and the plot beside them")
     parser.add_argument("--sizes", default="10000,100000,1000000", help="moments of the galleries")
     parser.add_argument("--queries", type=int, default=200)
-    parser.add_argument("--work", type=Path, default=WORK, help="where rendered and encoded scenes are kept")
+    parser.add_argument(
+        "--work", type=Path, default=WORK, help="where encoded scenes and all scores are kept"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     material = Material.of(options.work)
-    sizes = [measured(material, int(size), options.queries) for size in options.sizes.split(",")]
+    sizes = [
+        measured(material, int(size), options.queries, options.work) for size in options.sizes.split(",")
+    ]
     text = json.dumps({"model": MODEL, "sizes": sizes, "machine": machine()}, indent=1)
     print(text)
     if options.json is not None:

@@ -55,23 +55,17 @@ def write(work: Path, index: Path, moments: int) -> dict[str, Any]:
 def cache(work: Path, index: Path, moments: int) -> dict[str, Any]:
     """The cache: segments first, then codes."""
     from framesift.index import Index
-    from framesift.index.cache import CacheFolder, CacheSettings, refresh
 
     _, model = asked(work, moments)
     result: dict[str, Any] = {}
-    with Index.open(index, model=model) as opened, opened._writing() as store:
-        folder = CacheFolder(store.place.cache_folder, opened.model.dim)
-        before = 0
+    with Index.open(index, model=model) as opened:
+        before = size_of(index)
         for name, codes in (("segments", False), ("codes", True)):
-            folder.write_settings(CacheSettings(codes=codes))
             started = time.process_time(), time.monotonic()
-            report = refresh(folder, store.moments().get_fragments())
+            report = opened.refresh_cache(codes=codes)
             assert report.problem is None, report.problem
-            taken = {
-                "cpu_s": time.process_time() - started[0],
-                "wall_s": time.monotonic() - started[1],
-            }
-            size = size_of(folder.path)
+            taken = {"cpu_s": time.process_time() - started[0], "wall_s": time.monotonic() - started[1]}
+            size = size_of(index)
             result[name] = {**taken, "bytes": size - before}
             before = size
     return result
@@ -228,6 +222,12 @@ def slopes(sizes: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
+def of_index(engine: dict[str, Any], kind: str) -> int:
+    """Bytes that opening and asking added to what imports and model need."""
+    held = engine["memory_bytes"]
+    return held["asked"][kind] - held["imports_and_model"][kind]
+
+
 def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     """Four pictures of growth, all on logarithmic axes."""
     import matplotlib as mpl
@@ -265,10 +265,10 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
         latency[f"{engine}: candidates"] = [one["candidates_cpu_ms"]["p50"] for one in told]
         latency[f"{engine}: query, p50"] = [one["query_cpu_ms"]["p50"] for one in told]
         latency[f"{engine}: query, p99"] = [one["query_cpu_ms"]["p99"] for one in told]
-        held[f"{engine}: its own"] = [one["memory_bytes"]["asked"]["own"] / 1e9 for one in told]
-        held[f"{engine}: with mapped files"] = [one["memory_bytes"]["asked"]["total"] / 1e9 for one in told]
+        held[f"{engine}: its own"] = [of_index(one, "own") / 1e9 for one in told]
+        held[f"{engine}: with mapped files"] = [of_index(one, "total") / 1e9 for one in told]
     draw(axes[1][0], "A query, without the text tower", "CPU ms", latency)
-    draw(axes[1][1], "Memory after the queries", "GB", held)
+    draw(axes[1][1], "Memory that the index took, after the queries", "GB", held)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 

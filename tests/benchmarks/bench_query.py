@@ -73,6 +73,7 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         depth = min(options["depth"] or stored.default_depth, moments)
         opened.search(texts[0], depth=depth)
         opening = time.monotonic() - started
+        used = stored.engine.name
         staged: list[dict[str, float]] = []
         whole: list[float] = []
         wall: list[float] = []
@@ -93,6 +94,7 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         "different_queries": len(set(texts[WARM_UP:])),
         "depth": depth,
         "engine": options["engine"],
+        "engine_used": used,
         "by": options["by"],
         "backend": options["backend"],
         "words_a_query": float(np.mean([len(text.split()) for text in texts])),

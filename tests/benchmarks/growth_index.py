@@ -28,6 +28,7 @@ from framesift.features import TextFeatures
 from framesift.hub import find
 from framesift.index import Index
 from framesift.index.schema import VideoRecord, moments_schema
+from framesift.index.store import Store
 from framesift.matchers import XPool, XPoolConfig
 from framesift.model import RetrievalModel
 from framesift.storyboard.slices import standard
@@ -47,8 +48,11 @@ def write_tables(path: Path, gallery: GrowthGallery, model: PlantedModel) -> dic
         CPU and wall seconds of the commits alone: sampling does not count.
     """
     cpu = wall = 0.0
-    # a build's own way in: no video is read
-    with Index.create(path, model=model, moments="shots") as index, index._writing() as store:
+    # as a build commits, without what an index does afterwards: its cache is made by refresh_cache
+    with Index.create(path, model=model, moments="shots") as index:
+        place = index._opened().place
+    with place.writing():
+        store = Store(place)
         for records, moments in batches(gallery):
             before = time.process_time(), time.monotonic()
             store.commit(records, moments, known=())
