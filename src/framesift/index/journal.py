@@ -38,7 +38,9 @@ __all__ = [
     "Journal",
     "State",
     "checksum",
+    "files_of",
     "find_damage",
+    "manifest_version",
     "manifests",
     "newest_whole",
     "open_table",
@@ -126,7 +128,7 @@ def tables(index: Path) -> dict[str, Path]:
     return {name: index / f"{name}.lance" for name in TABLES}
 
 
-def open_table(table: Path, version: int | None = None) -> Any:
+def open_table(table: str | Path, version: int | None = None) -> Any:
     """A Lance dataset whose caches cannot fill the memory."""
     return lance.dataset(
         table, version=version, index_cache_size_bytes=CACHE_BYTES, metadata_cache_size_bytes=CACHE_BYTES
@@ -137,10 +139,17 @@ def manifests(table: Path) -> dict[int, Path]:
     """The versions of a table that are on disk."""
     found: dict[int, Path] = {}
     for path in (table / "_versions").glob("*.manifest"):
-        if path.stem.isdigit():
-            number = int(path.stem)
-            found[NEWEST_VERSION_NUMBER - number if len(path.stem) == 20 else number] = path
+        if (version := manifest_version(path.name)) is not None:
+            found[version] = path
     return found
+
+
+def manifest_version(name: str) -> int | None:
+    """The version of which a file is the manifest, by its name; None if it is none."""
+    stem, dot, suffix = name.partition(".")
+    if not stem.isdigit() or dot + suffix != ".manifest":
+        return None
+    return NEWEST_VERSION_NUMBER - int(stem) if len(stem) == 20 else int(stem)
 
 
 def checksum(path: Path) -> tuple[int, int]:
@@ -171,7 +180,7 @@ def find_damage(
         dataset = open_table(table, version)
         for fragment in reversed(dataset.get_fragments()):
             unknown = False
-            for path, size in _files(fragment):
+            for path, size in files_of(fragment):
                 expected = journal.files.get(f"{table.name}/{path}")
                 reason = _file_damage(table / path, size, expected if budget > 0 else None)
                 if reason is not None:
@@ -195,7 +204,7 @@ def _is_passing(error: Exception) -> bool:
     return number in PASSING
 
 
-def _files(fragment: Any) -> Iterable[tuple[str, int | None]]:
+def files_of(fragment: Any) -> Iterable[tuple[str, int | None]]:
     """The files of a fragment, by their paths inside the table, with the sizes that the manifest notes."""
     for file in fragment.data_files():
         yield f"data/{file.path}", file.file_size_bytes

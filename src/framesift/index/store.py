@@ -395,5 +395,5 @@ def lance_errors(index: Location, action: str) -> Generator[None]:
         if isinstance(index, ObjectUri):
             from .object_store.errors import explained
 
-            reason = explained(reason, index)
+            reason = explained(str(error), index)
         raise IndexStateError(f"cannot {action} the index {str(index)!r}: {reason}") from error
