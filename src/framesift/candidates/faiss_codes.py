@@ -127,10 +127,9 @@ class FaissCandidates(CandidateIndex):
                 exact = self._exact.search(query[None], depth, allowed=allowed)
                 return exact.rows[0], exact.scores[0]
             error = scores - by_code  # and the query's product with the mean, the same for all rows
-            beyond = (
-                by_code.min(initial=np.inf) + error.mean() + MARGIN * error.std() if len(rows) else -np.inf
-            )
-            if scanned >= most or found[1][-1] >= beyond:
+            if scanned >= most or len(rows) < scanned:
+                return found
+            if found[1][-1] >= by_code.min() + error.mean() + MARGIN * error.std():
                 return found
             scanned = min(2 * scanned, most)
 

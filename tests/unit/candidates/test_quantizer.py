@@ -17,7 +17,7 @@ DATA = QUANTIZER.to_bytes()
 
 
 @pytest.mark.parametrize(
-    ("dim", "code_bytes"), [(1, 1), (2, 1), (5, 3), (64, 32), (130, 64), (256, 64), (520, 66)]
+    ("dim", "code_bytes"), [(1, 1), (2, 1), (5, 3), (64, 32), (130, 64), (256, 64), (520, 65)]
 )
 def test_a_code_takes_half_a_byte_for_up_to_four_dimensions(dim: int, code_bytes: int) -> None:
     vectors = clustered(300, dim)
