@@ -213,7 +213,7 @@ def open_milvus(
             f"the collection {collection!r} at {server.uri} holds vectors of {stamp.dim} dimensions, the index has "
             f"{vectors.dim}; fill it again with: framesift milvus rebuild"
         )
-    server.load(collection)
+    server.load(found.name)
     current = version is not None and stamp.version == version_text(version) and stamp.rows == len(vectors)
     fresh = None if current else _fresh_rows(server, collection, moment_ids(), vectors)
     if fresh is not None and len(fresh):

@@ -236,9 +236,9 @@ class MilvusServer:
 
     def point(self, alias: str, name: str) -> None:
         """Make an alias stand for a collection, from one search to the next."""
+        known = self._described(alias) is not None
         with self._errors("write to"):
-            known: list[str] = self._client.list_aliases(timeout=self._timeout_s).get("aliases", [])
-            change = self._client.alter_alias if alias in known else self._client.create_alias
+            change = self._client.alter_alias if known else self._client.create_alias
             change(name, alias, timeout=self._timeout_s)
 
     def drop(self, name: str) -> None:
