@@ -43,6 +43,9 @@ class Unchanged:
 class ColourEncoder:
     """What an index uses of an encoder."""
 
+    arithmetic = "torch fp32"
+    compared = None
+
     preprocessing = Unchanged()
 
     def __init__(self) -> None:

@@ -31,6 +31,7 @@ def doctor(as_json: bool = JSON_OPTION) -> None:
         "python": _python,
         "machine": _machine,
         "devices": _devices,
+        "encoders": _encoders,
         "codecs": _codecs,
         "decoding": _decoding,
         "models": _models,
@@ -87,6 +88,36 @@ def _devices() -> tuple[str, dict[str, Any]]:
         ", ".join(f"cuda:{number} {name}" for number, name in enumerate(names)) or "cpu (no CUDA device)"
     )
     return summary, {"cuda": names, "threads": torch.get_num_threads()}
+
+
+def _encoders() -> tuple[str, dict[str, Any]]:
+    """What would compute a large encoder, and what else could."""
+    import torch
+
+    from ..encoders.arithmetic import WORTH_COMPILING, asked, choose, has_openvino, instructions, speeds_up
+    from ..encoders.base import resolve_device
+
+    installed = version("openvino") if has_openvino() else None
+    backend, precision = asked(None, None)
+    device = resolve_device()
+    chosen = choose(backend=backend, precision=precision, device=device, parameters=WORTH_COMPILING)
+    fast = [name for name in ("bf16", "int8") if speeds_up(name)]
+    if device.type == "cuda":
+        fast = ["bf16", "fp16"] if torch.cuda.is_bf16_supported() else ["fp16"]
+    elif installed is None:
+        fast = [name for name in fast if name != "int8"]  # which torch does not have
+    details = {
+        "openvino": installed,
+        "instructions": list(instructions()),
+        "chosen": {"backend": chosen.backend, "precision": chosen.precision},
+        "faster_precisions": fast,
+    }
+    hint = "" if installed or device.type != "cpu" else "; faster: pip install 'framesift[openvino]'"
+    summary = (
+        f"{chosen} for CLIP ViT-B/32 and larger; OpenVINO {installed or 'is not installed'}; "
+        f"instructions: {' '.join(instructions()) or 'unknown'}; faster than fp32 here: {', '.join(fast) or 'nothing'}"
+    )
+    return summary + hint, details
 
 
 def _codecs() -> tuple[str, dict[str, Any]]:

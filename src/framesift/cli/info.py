@@ -68,6 +68,11 @@ def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
         "decoding": f"keyframes within {summary.snap_s:g} s" if summary.snap_s else "exact frames",
         "size": f"{format_bytes(summary.size_bytes)}, format {summary.format_version}",
     }
+    if summary.encoded:
+        facts["encoded by"] = "; ".join(
+            how + (f" (cosine to fp32 {told['frame_mean']:.5f}, smallest {told['frame_least']:.5f})" if told else "")
+            for how, told in summary.encoded.items()
+        )
     if (cache := summary.cache) is not None:
         parts = [f"{cache.segments} of {cache.parts} parts, {format_bytes(cache.size_bytes)}"]
         parts += [f"codes of {cache.codes} moments"] if cache.codes else []

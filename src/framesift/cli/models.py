@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from ..errors import InputError
+from .arithmetic import BACKEND_OPTION, PRECISION_OPTION, BackendName, Precision, set_arithmetic
 from .output import JSON_OPTION, emit_json, format_bytes, say, talk
 
 __all__ = ["EXAMPLES", "app"]
@@ -78,6 +79,35 @@ def show(
     if card:
         say()
         say(card.rstrip())
+
+
+@app.command("check", epilog="Example: framesift models check openai/clip-vit-base-patch32 --precision int8")
+def check(
+    name: str = typer.Argument(
+        ..., help="A bundled model, a model directory or a Hugging Face id.", metavar="NAME"
+    ),
+    device: str = typer.Option("auto", help="auto, cpu, cuda or cuda:N."),
+    backend: BackendName | None = BACKEND_OPTION,
+    precision: Precision | None = PRECISION_OPTION,
+    as_json: bool = JSON_OPTION,
+) -> None:
+    """Compare an encoder as it would be computed with torch in fp32, on pictures and sentences made here.
+
+    The same comparison is made once when a precision below fp32 is first used, which is refused beyond the limits. This
+    one measures anew, in any precision, and only tells.
+    """
+    set_arithmetic(backend, precision)
+    from ..encoders.gate import LIMITS, measure
+    from ..hub import load
+
+    report = measure(load(name, device=device, force=True).encoder)
+    problems = report.problems if report.precision in LIMITS else []
+    if as_json:
+        emit_json({**report.to_dict(), "problems": problems})
+        return
+    say(str(report))
+    for problem in problems:
+        say(f"beyond the limits: {problem}")
 
 
 @app.command(

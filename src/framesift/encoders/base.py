@@ -28,6 +28,7 @@ from .tokenize import padded_ids, ragged_ids
 from .weights import hash_state, torch_dtype, write_state
 
 if TYPE_CHECKING:
+    from .gate import GateReport
     from .openvino_towers import OpenVinoTowers
 
 __all__ = ["Encoder", "Pictures", "resolve_device"]
@@ -76,6 +77,7 @@ class Encoder(nn.Module, ABC):
         arithmetic: what computes the towers in ``encode_*``, and in which numbers; the weights and the features stay
             fp32. It is chosen by :meth:`use`.
         openvino: what runs them where that is OpenVINO.
+        compared: what the gate before a precision below fp32 measured, where it was asked.
     """
 
     name: ClassVar[str]  # registry key: the model_type of config.json
@@ -91,6 +93,7 @@ class Encoder(nn.Module, ABC):
         self.preprocessing = preprocessing
         self.arithmetic = Arithmetic()
         self.openvino: OpenVinoTowers | None = None
+        self.compared: GateReport | None = None
         self._hashed: tuple[Any, str] | None = None
 
     # what a family defines
@@ -204,7 +207,7 @@ class Encoder(nn.Module, ABC):
         target = resolve_device(device)
         size = sum(x.numel() for x in self.model.parameters())
         self.arithmetic = choose(backend=backend, precision=dtype, device=target, parameters=size)
-        self.openvino = None
+        self.openvino = self.compared = None
         if self.arithmetic.backend == "openvino":
             from .openvino_towers import OpenVinoTowers
 

@@ -117,6 +117,9 @@ def _convert(encoder: Encoder, tower: Tower) -> Any:
         checked = tuple(part[2:, :3] for part in checked)  # another number of texts, of another length
     training = encoder.training
     encoder.eval()
+    chatter = logging.getLogger("transformers")  # which remarks on its own configuration while it is traced
+    level = chatter.level
+    chatter.setLevel(logging.ERROR)
     try:
         with (
             torch.no_grad(),
@@ -135,6 +138,7 @@ def _convert(encoder: Encoder, tower: Tower) -> Any:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"OpenVINO cannot take the {tower} tower of {encoder.name!r}: {reason}") from None
     finally:
+        chatter.setLevel(level)
         encoder.train(training)
     for output, wanted in zip(found.values(), expected, strict=True):
         ours = torch.from_numpy(output)

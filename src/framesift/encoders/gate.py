@@ -145,7 +145,7 @@ def gate(encoder: Encoder, *, force: bool = False, folder: Path | None = None) -
             ", ".join(instructions()) or "none that are known",
         )
     path = _path(encoder, folder or store_folder() / "gate")
-    report = _read(path)
+    report = encoder.compared or _read(path)
     if report is None:
         logger.info("comparing %s with torch fp32, once for this encoder", arithmetic)
         report = measure(encoder)
@@ -156,6 +156,7 @@ def gate(encoder: Encoder, *, force: bool = False, folder: Path | None = None) -
             f"{arithmetic} is too far from fp32 with this encoder: {'; '.join(report.problems)}. Use fp32, or another"
             " precision; or take it all the same: framesift.load(..., force=True), or --force-precision"
         )
+    encoder.compared = report
     return report
 
 

@@ -56,7 +56,7 @@ def check_clips(count: int) -> list[Clip]:
     clips: list[Clip] = []
     for board in storyboards("val", count):
         frame = render_frame(board, board.num_frames // 2, size_px=PICTURE_PX)
-        clips.append(Clip(text=captions(board)[0].text, pixels=frame[None]))
+        clips.append(Clip(text=captions(board)[0].text, pixels=np.array(frame)[None]))
     return clips
 
 

@@ -34,6 +34,7 @@ class IndexInfo:
         snap_s: how far a decoded keyframe may lie from the frame that was due, in seconds; 0: frames are exact.
         subtitled: videos with subtitles.
         cues: of all their subtitles.
+        encoded: what computed the features, and how far from fp32 that was; as :class:`IndexMeta` has it.
         set_aside: manifests in ``set-aside/`` that could not be read or came after one of those.
         published: what its tags name.
         cache: what makes searching it fast; None if there is nothing yet.
@@ -54,6 +55,7 @@ class IndexInfo:
     snap_s: float
     subtitled: int
     cues: int
+    encoded: dict[str, dict[str, Any]]
     set_aside: int
     published: tuple[Publication, ...]
     cache: CacheInfo | None
@@ -84,6 +86,7 @@ def info_of(store: Store, meta: IndexMeta) -> IndexInfo:
         snap_s=meta.snap_s,
         subtitled=subtitles.videos,
         cues=subtitles.cues,
+        encoded=meta.encoded or {},
         set_aside=place.recoveries(),
         published=store.published().listed(),
         cache=cache_info(store, meta.dim),

@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 import pyarrow as pa
@@ -20,6 +20,9 @@ from ..errors import IndexNotFoundError, IndexStateError
 from .cutting import MomentMode
 from .location import ObjectUri
 from .place import Place, place_of
+
+if TYPE_CHECKING:
+    from ..encoders import Encoder
 
 __all__ = [
     "FORMAT_VERSION",
@@ -52,6 +55,8 @@ class IndexMeta:
         moments: how videos are cut.
         model: name, directory or hub id that :func:`framesift.load` takes; None where the model had none.
         snap_s: a frame may be replaced by a keyframe at most so many seconds away; 0 takes exact frames.
+        encoded: what computed the features (``torch fp32``, ``openvino int8``), and below fp32 how far it was from fp32
+            on the gate's sample; None where nothing has been indexed since this is noted.
         format_version: version of this layout.
     """
 
@@ -61,7 +66,16 @@ class IndexMeta:
     moments: MomentMode
     model: str | None = None
     snap_s: float = 0.0
+    encoded: dict[str, dict[str, Any]] | None = None
     format_version: int = FORMAT_VERSION
+
+    def encoded_by(self, encoder: Encoder) -> IndexMeta:
+        """The facts once ``encoder``, as it computes now, has encoded videos; these themselves if nothing is new."""
+        how, report = str(encoder.arithmetic), encoder.compared
+        known = self.encoded or {}
+        if how in known:
+            return self
+        return replace(self, encoded={**known, how: {} if report is None else report.to_dict()})
 
     def write(self, index: str | os.PathLike[str] | ObjectUri | Place) -> None:
         """Write it so that a crash leaves either nothing or all of it.
