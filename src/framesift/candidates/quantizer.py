@@ -4,20 +4,18 @@ A vector less the mean is rotated, cut into parts, and each part replaced by the
 quantisation: Jégou, Douze and Schmid, 2011): half a byte a part. A dot product with a query is then a sum over parts of
 entries of a table, which the processor looks up 32 rows at a time (André, Kermarrec and Le Scouarnec, 2015).
 
-Three things make the codes of a text-video model's embeddings better for the same bytes; each was measured on sampled
-embeddings of the bundled model and on a mixture whose spectrum falls off slowly (rows that have to be scored again to
-have 0.995 of the exact best 100: some 1000 without them, 200 with them on the former; 3000 and 1000 on the latter):
+Three things make the codes of a text-video model's embeddings better for the same bytes, so that fewer rows have to be
+scored again; tests/benchmarks/bench_candidate_codes.py measures them:
 
 - The mean goes. Such embeddings share a large one, which codes would spend their precision on, and a constant does not
   change the order of dot products.
 - What is left lies mostly in fewer directions than there are dimensions. The leading ones (PCA) are kept, as many as
   give the least error in that many bytes; the exact vectors make up for the rest.
 - The kept ones are mixed by a random rotation. Queries have most of their length where rows vary most: there an error
-  would cost most, so it is spread evenly. (Dealing the directions out to equal variances instead, as optimised product
-  quantisation does, was better than neither and worse than this.)
+  would cost most, so it is spread evenly. (Dealing the directions out to parts of equal variance instead, as optimised
+  product quantisation does, was better than a rotation alone and worse than this.)
 
-RaBitQ with fast scan (one bit a dimension, 72 bytes) was measured, too: as good as these codes without the choice of
-directions, worse than them with it, and three times slower to scan.
+RaBitQ with fast scan (one bit a dimension, 72 bytes) needs more rows and nearly three times the CPU time of a scan.
 """
 
 from __future__ import annotations
@@ -73,7 +71,7 @@ class Quantizer:
 
     @classmethod
     def train(cls, sample: NDArray[np.float32], *, seed: int = 0) -> Self:
-        """Learns from a sample of the vectors, in some 10 CPU seconds at 512.
+        """Learns from a sample of the vectors, which takes some CPU seconds at 512.
 
         Args:
             sample: ``[row, dim]``, drawn at random; 20,000 rows are enough.
