@@ -239,6 +239,18 @@ def test_a_lease_that_ran_out_is_taken_over_and_its_holder_cannot_commit(
     assert [one.video_id for one in Store(quick).records()] == ["a", "b", "c"]
 
 
+def test_an_object_store_that_ignores_conditions_is_refused(
+    uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = Objects.put
+    monkeypatch.setattr(
+        Objects, "put", lambda self, name, content, *, mode="overwrite": put(self, name, content)
+    )
+    with pytest.raises(IndexStateError, match="ignores the condition of a write"):
+        Index.create(uri, model=ColourModel())
+    assert _objects(uri) == {}
+
+
 def test_a_holder_that_works_for_long_keeps_its_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease_module, "LEASE_S", 0.5)
     monkeypatch.setattr(lease_module, "SKEW_S", 0.1)

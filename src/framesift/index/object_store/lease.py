@@ -171,8 +171,20 @@ class Lease:
     def _put(self, found: Found | None) -> Mark:
         content = self._record(held=True).to_bytes()
         if found is None:
-            return self._objects.put(LOCK_NAME, content, mode="create")
+            mark = self._objects.put(LOCK_NAME, content, mode="create")
+            self._see_that_conditions_hold(content)
+            return mark
         return self._objects.put(LOCK_NAME, content, mode=found.mark)
+
+    def _see_that_conditions_hold(self, content: bytes) -> None:
+        """Once for an index: some object stores take a condition and ignore it."""
+        with suppress(NotAsExpected):
+            self._objects.put(LOCK_NAME, content, mode="create")
+            self._objects.delete([LOCK_NAME])
+            raise IndexStateError(
+                f"the object store of {str(self._objects.uri)!r} ignores the condition of a write (If-None-Match), so "
+                "that two writers could not be kept apart; use one that honours it, as S3 does, or a local directory"
+            )
 
     def _record(self, *, held: bool) -> LeaseRecord:
         return LeaseRecord(
