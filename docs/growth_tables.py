@@ -168,40 +168,67 @@ def depth(data: Mapping[str, Any]) -> str:
 
 def growth(data: Mapping[str, Any]) -> str:
     """What was measured at each size, and how it grows."""
-    engines = list(data["sizes"][0]["engines"])
-    columns = ["moments", "tables: CPU s, GB", "cache: CPU s, GB", "codes: CPU s, GB"]
-    for engine in engines:
-        columns += [f"{engine}: opens in", "memory", "candidates: p50, p99", "query: p50, p99"]
-    columns.append("recall@100 of faiss")
-    rows: list[list[str]] = []
-    for size in data["sizes"]:
-        cells = [f"{size['moments']:,}"]
-        cells += [
-            f"{size[part]['cpu_s']:.0f}, {_gb(size[part]['bytes'])}"
-            for part in ("tables", "segments", "codes")
+    sizes, slopes = data["sizes"], data["slopes"]
+
+    def row(title: str, of: Callable[[Mapping[str, Any]], str], slope: str | None = None) -> list[str]:
+        return [title, *map(of, sizes), f"{slopes[slope]:.2f}" if slope in slopes else ""]
+
+    rows = [
+        row("tables: CPU s", lambda size: f"{size['tables']['cpu_s']:.1f}", "tables: CPU time"),
+        row("tables: GB", lambda size: _gb(size["tables"]["bytes"]), "tables: disk"),
+        row(
+            "cache and codes: CPU s",
+            lambda size: f"{size['segments']['cpu_s']:.1f} + {size['codes']['cpu_s']:.1f}",
+            "cache: CPU time",
+        ),
+        row(
+            "cache and codes: GB",
+            lambda size: f"{_gb(size['segments']['bytes'])} + {_gb(size['codes']['bytes'])}",
+            "cache: disk",
+        ),
+    ]
+    for engine in sizes[0]["engines"]:
+
+        def told(size: Mapping[str, Any], engine: str = engine) -> Mapping[str, Any]:
+            return size["engines"][engine]
+
+        rows += [
+            row(f"`{engine}`: opens in, s", lambda size, told=told: f"{told(size)['opening']['wall_s']:.2f}"),
+            row(f"`{engine}`: memory, GB", lambda size, told=told: _memory(told(size)["memory_bytes"])),
+            row(
+                f"`{engine}`: candidates, ms",
+                lambda size, told=told: _spread(told(size)["candidates_cpu_ms"]),
+                f"{engine}: candidates",
+            ),
+            row(
+                f"`{engine}`: query, ms",
+                lambda size, told=told: _spread(told(size)["query_cpu_ms"]),
+                f"{engine}: query",
+            ),
         ]
-        for engine in engines:
-            told = size["engines"][engine]
-            memory = told["memory_bytes"]
-            own = memory["asked"]["own"] - memory["imports_and_model"]["own"]
-            mapped = memory["asked"]["file"] - memory["imports_and_model"]["file"]
-            cells += [
-                f"{told['opening']['wall_s']:.2f} s",
-                f"{_gb(own)} + {_gb(mapped)} GB",
-                f"{_ms(told['candidates_cpu_ms']['p50'])}, {_ms(told['candidates_cpu_ms']['p99'])} ms",
-                f"{_ms(told['query_cpu_ms']['p50'])}, {_ms(told['query_cpu_ms']['p99'])} ms",
-            ]
-        rows.append([*cells, f"{size['engines']['faiss']['recall_at_100']:.4f}"])
-    fitted = ", ".join(f"{name} {value:.2f}" for name, value in data["slopes"].items())
-    head = f"{data['dim']} dimensions, {data['frames']} frames a moment; memory is the process's own + what it maps:"
-    return "\n".join(
-        [head, "", _table(columns, rows), "", f"Exponents of growth (1: in proportion): {fitted}."]
+    rows.append(row("`faiss`: recall@100", lambda size: f"{size['engines']['faiss']['recall_at_100']:.4f}"))
+    columns = ["", *(f"{size['moments']:,}" for size in sizes), "exponent"]
+    head = (
+        f"{data['dim']} dimensions, {data['frames']} frames a moment, {sizes[0]['engines']['exact']['depth']} candidates of "
+        f"which X-Pool orders all, {data['queries']} captions. Times are CPU time, p50 and p99; memory is the process's own + "
+        "what it maps of the index, after the queries. An exponent of 1 is growth in proportion, 0 none."
     )
+    return "\n".join([head, "", _table(columns, rows)])
+
+
+def _memory(held: Mapping[str, Mapping[str, int]]) -> str:
+    own, mapped = (held["asked"][kind] - held["imports_and_model"][kind] for kind in ("own", "file"))
+    return f"{_gb(own)} + {_gb(mapped)}"
+
+
+def _spread(taken: Mapping[str, float]) -> str:
+    return f"{_ms(taken['p50'])}, {_ms(taken['p99'])}"
 
 
 def costs(data: Mapping[str, Any], profile: Mapping[str, Any] | None) -> str:
     """What an index costs: measured sizes, and larger ones in proportion to the largest of them."""
-    largest = max(data["sizes"], key=lambda size: size["moments"])
+    *others, largest = sorted(data["sizes"], key=lambda size: size["moments"])
+    each_ms = _a_moment_ms(largest, others[-1] if others else None)
     encoding = None if profile is None else profile["indexing"]["cpu_ms"] / 1000
 
     def row(moments: int, size: Mapping[str, Any], label: str) -> list[str]:
@@ -209,16 +236,15 @@ def costs(data: Mapping[str, Any], profile: Mapping[str, Any] | None) -> str:
         held = [scale * size[part]["bytes"] for part in ("tables", "segments", "codes")]
         build = scale * sum(size[part]["cpu_s"] for part in ("tables", "segments", "codes"))
         engine = size["engines"]["exact" if moments <= 100_000 else "faiss"]
-        candidates, whole = engine["candidates_cpu_ms"]["p50"], engine["query_cpu_ms"]["p50"]
         return [
             f"{moments:,}",
             f"{moments * MOMENT_S / 3600:,.0f}",
             _gb(held[0]),
             _gb(held[1]),
             _gb(held[2]),
-            f"{build / 3600:,.2f}",
+            f"{build / 3600:.2g}",
             "–" if encoding is None else f"{moments * encoding / 3600:,.0f}",
-            _ms(whole - candidates + scale * candidates),
+            _ms(engine["query_cpu_ms"]["p50"] + each_ms * (moments - size["moments"])),
             label,
         ]
 
@@ -238,12 +264,23 @@ def costs(data: Mapping[str, Any], profile: Mapping[str, Any] | None) -> str:
     each = {part: largest[part]["bytes"] / largest["moments"] for part in ("tables", "segments", "codes")}
     told = (
         f"A moment takes {each['tables'] / 1024:.1f} KiB in the tables, {each['segments'] / 1024:.1f} KiB in the cache and "
-        f"{each['codes']:.0f} B of codes. Extrapolated rows are the largest measured one in proportion, the scan of all codes "
-        "among it: no larger index has been built."
+        f"{each['codes']:.0f} B of codes. Extrapolated rows are the largest measured one in proportion, and a query grows by the scan of the codes as it "
+        "does between the two largest: no larger index has been built."
     )
     if encoding is not None:
         told += f" Decoding and encoding is of moments of their own, {encoding:.2f} CPU s each (docs/performance.md)."
     return "\n".join([_table(columns, rows), "", told])
+
+
+def _a_moment_ms(largest: Mapping[str, Any], next_one: Mapping[str, Any] | None) -> float:
+    """What a moment more adds to the search for candidates by codes: the slope between the two largest sizes."""
+
+    def taken(size: Mapping[str, Any]) -> float:
+        return size["engines"]["faiss"]["candidates_cpu_ms"]["p50"]
+
+    if next_one is None:
+        return taken(largest) / largest["moments"]
+    return (taken(largest) - taken(next_one)) / (largest["moments"] - next_one["moments"])
 
 
 def sampled(data: Mapping[str, Any]) -> str:

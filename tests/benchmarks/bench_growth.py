@@ -239,8 +239,8 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     moments = [size["moments"] for size in sizes]
 
     def draw(axis: Any, title: str, unit: str, lines: dict[str, list[float]]) -> None:
-        for name, values in lines.items():
-            axis.plot(moments, values, "o-", label=name, markersize=4)
+        for number, (name, values) in enumerate(lines.items()):
+            axis.plot(moments, values, ("o-", "s--", "^:")[number % 3], label=name, markersize=4)
         axis.set(xscale="log", yscale="log", xlabel="moments", ylabel=unit, title=title)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
