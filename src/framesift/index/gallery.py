@@ -279,8 +279,7 @@ class LanceGallery(Gallery):
 
     def moment_ids(self) -> list[str]:
         """The keys of all rows in the table ``moments``; for servers that know moments by nothing else."""
-        parts = [part.moment_id for part in self._rows.parts]
-        ids = pa.chunked_array(parts, pa.string())
+        ids = self._rows.moment_ids()
         return (ids if self._offset is None else ids.take(pa.array(self._offset))).to_pylist()
 
     def records(self, rows: Int64[Tensor, " row"]) -> list[VideoRecord | None]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ...candidates import Quantizer
 from ...errors import InputError
 from ...features import unit
-from .sealed import Damaged, checked_bytes, read_sealed, write_sealed, write_whole
+from .sealed import Damaged, read_checked, read_sealed, write_sealed, write_whole
 from .segment import Segment
 
 __all__ = [
@@ -88,7 +88,7 @@ def read_codes(segment: Segment, by: By, quantizer: Quantizer) -> NDArray[np.uin
         return None
     head = read_sealed(head_path)
     count = len(segment) if by == "mean" else len(segment.frames)
-    content = checked_bytes(head_path.with_suffix(".u8"), count * quantizer.code_bytes, head["crc32"])
+    content = read_checked(head_path.with_suffix(".u8"), count * quantizer.code_bytes, head["crc32"])
     return np.frombuffer(content, np.uint8).reshape(count, quantizer.code_bytes)
 
 
@@ -110,7 +110,7 @@ def drop_codes(segment: Path, keep: Iterable[str]) -> None:
     """Delete a segment's codes of codebooks that are not in use, and drafts of them."""
     kept = {f"codes-{digest}" for digest in keep}
     with suppress(OSError):
-        for name in os.listdir(segment):
+        for name in sorted(os.listdir(segment)):  # what names a file goes before the file
             stale = name.startswith("codes-") and name.partition(".")[0] not in kept
             if stale or name.startswith(".codes-"):
                 (segment / name).unlink(missing_ok=True)

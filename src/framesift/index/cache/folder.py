@@ -84,9 +84,11 @@ class CacheFolder:
             if thorough:
                 segment.check_vectors()
                 segment.check_payload()
+                segment.moment_ids()
             return segment
         except Damaged as error:
-            self.set_aside(path, str(error))
+            if path.is_dir():  # not moved by a refresh just now
+                self.set_aside(path, str(error))
             return None
 
     def has_segment_of(self, fragment: Any) -> bool:
@@ -96,7 +98,10 @@ class CacheFolder:
     def codebook(self, by: By) -> Codebook | None:
         """The codebook in use; None if there is none that can be read."""
         try:
-            found = read_codebook(self.path, by)
+            try:
+                found = read_codebook(self.path, by)
+            except Damaged:  # perhaps another one took its place just now
+                found = read_codebook(self.path, by)
         except Damaged as error:
             self.tell(
                 f"{error}; rows are compared one by one instead, which is slower, until it is built again"
@@ -110,8 +115,10 @@ class CacheFolder:
         try:
             return read_codes(segment, by, codebook.quantizer)
         except Damaged as error:
-            self.tell(f"codes in the segment {segment.path.name}: {error}; they will be built again")
-            self._remove(segment.path / f"codes-{codebook.quantizer.digest}.json")
+            head = segment.path / f"codes-{codebook.quantizer.digest}.json"
+            if head.exists():  # not deleted by a refresh just now
+                self.tell(f"codes in the segment {segment.path.name}: {error}; they will be built again")
+                self._remove(head)
             return None
 
     def set_aside(self, segment: Path, reason: str) -> None:
@@ -160,6 +167,7 @@ class CacheFolder:
                 segment = Segment.open(path, self.dim)
                 segment.check_vectors()
                 segment.check_payload()
+                segment.moment_ids()
                 for by, codebook in codebooks:
                     read_codes(segment, by, codebook.quantizer)
             except Damaged as error:

@@ -24,18 +24,18 @@ class Part:
 
     Attributes:
         video_id: whose they are, a dictionary.
-        moment_id: their keys.
         start_s, end_s: in seconds, ``[row]``.
         vectors: ``[stored row, dim]``.
+        moment_id: their keys; None: the segment has them.
         stored: which of the stored rows every row is, ``[row]``; None: all of them, in order.
         segment: where features are read; None: the table.
     """
 
     video_id: pa.DictionaryArray
-    moment_id: pa.Array
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
     vectors: NDArray[np.float32]
+    moment_id: pa.Array | None = None
     stored: NDArray[np.int64] | None = None
     segment: Segment | None = None
 
@@ -70,7 +70,6 @@ def _of_segment(fragment: Any, segment: Segment) -> Part | None:
     """None where the segment lacks rows: deleted when it was made, but not in the version that is read."""
     whole = Part(
         video_id=segment.rows.column("video_id"),
-        moment_id=segment.rows.column("moment_id"),
         start_s=segment.rows.column("start_s").to_numpy(),
         end_s=segment.rows.column("end_s").to_numpy(),
         vectors=segment.vectors,
@@ -90,7 +89,6 @@ def _of_segment(fragment: Any, segment: Segment) -> Part | None:
     return replace(
         whole,
         video_id=whole.video_id.take(chosen),
-        moment_id=whole.moment_id.take(chosen),
         start_s=whole.start_s[stored],
         end_s=whole.end_s[stored],
         stored=stored,

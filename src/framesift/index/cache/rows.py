@@ -115,6 +115,20 @@ class MomentRows:
         """First row and end of every part."""
         return list(zip(self._starts.tolist(), self._ends.tolist(), strict=True))
 
+    def moment_ids(self) -> pa.ChunkedArray:
+        """The keys of all rows."""
+        found: list[pa.Array] = []
+        for number, part in enumerate(self._parts):
+            if part.segment is not None:
+                try:
+                    ids = part.segment.moment_ids()
+                    found.append(ids if part.stored is None else ids.take(pa.array(part.stored)))
+                    continue
+                except Damaged as error:
+                    part = self._instead(number, part, str(error))
+            found.append(part.moment_id)
+        return pa.chunked_array(found, pa.string())
+
     # ---- vectors
 
     def vectors_of(self, part: int, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..durable import fsync_path
 
-__all__ = ["Damaged", "checked_bytes", "map_array", "map_bytes", "read_sealed", "write_sealed", "write_whole"]
+__all__ = ["Damaged", "map_array", "map_bytes", "read_checked", "read_sealed", "write_sealed", "write_whole"]
 
 FORMAT = 1
 """Of the whole cache: one of another format is thrown away and built again."""
@@ -86,10 +86,13 @@ def map_bytes(path: Path, size: int) -> pa.Buffer:
         raise Damaged(f"{path.name} cannot be read ({getattr(error, 'strerror', None) or error})") from error
 
 
-def checked_bytes(path: Path, size: int, crc32: int) -> pa.Buffer:
-    """The same, read through once. Raises Damaged also where the content is not that of the checksum."""
-    content = map_bytes(path, size)
-    if zlib.crc32(content) != crc32:
+def read_checked(path: Path, size: int, crc32: int) -> bytes:
+    """A file's content, in memory. Raises Damaged where it is not that of the size and the checksum."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Damaged(f"{path.name} cannot be read ({error.strerror})") from error
+    if (len(content), zlib.crc32(content)) != (size, crc32):
         raise Damaged(f"{path.name} has changed since it was written")
     return content
 

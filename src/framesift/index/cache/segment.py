@@ -4,18 +4,21 @@ A fragment's data files never change, so that a segment, named by them, never do
 the table later stay in the segment, and are passed over by their offsets in the fragment. ::
 
     segment.json   sizes and checksums, written last
-    rows.arrow     of every row: offset in the fragment, video_id, moment_id, start_s, end_s, counts and checks
+    rows.arrow     of every row: offset in the fragment, video_id, start_s, end_s, counts and checks
+    ids.arrow      of every row: moment_id, which only servers of candidates ask for
     vectors.f32    [row, dim]
     frames.f16     [frame, dim], those of a row one after another; several rows a frame where frames have tokens
     times.f64      [time] seconds
     video.f16      [row, dim], only where a temporal module makes one
 
-``rows.arrow`` is checked when a segment is opened, everything else row by row when it is read.
+``rows.arrow`` is read and checked when a segment is opened, ``ids.arrow`` when it is asked for, and everything else is
+mapped and checked row by row when it is read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +29,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .checks import padded, row_checks
-from .sealed import Damaged, checked_bytes, map_array, read_sealed
+from .sealed import Damaged, map_array, map_bytes, read_checked, read_sealed
 
 __all__ = [
     "FRAMES",
     "FRAMES_NAME",
     "HEAD_NAME",
+    "IDS_NAME",
     "ROWS_NAME",
     "TIMES",
     "TIMES_NAME",
@@ -45,7 +49,7 @@ __all__ = [
 ]
 
 HEAD_NAME = "segment.json"
-ROWS_NAME, VECTORS_NAME = "rows.arrow", "vectors.f32"
+ROWS_NAME, IDS_NAME, VECTORS_NAME = "rows.arrow", "ids.arrow", "vectors.f32"
 FRAMES_NAME, TIMES_NAME, VIDEO_NAME = "frames.f16", "times.f64", "video.f16"
 VECTOR, FRAMES, TIMES, VIDEO = 1, 2, 3, 4  # what a check is of
 CHECKED_ROWS, PAYLOADS = 4096, 1024  # vectors, and rows' frames, read at once when all is checked
@@ -68,7 +72,8 @@ class Segment:
     Attributes:
         path: its folder.
         offset: places of its rows in the fragment, ascending, ``[row]``.
-        rows: columns ``video_id`` (a dictionary), ``moment_id``, ``start_s`` and ``end_s``.
+        rows: columns ``video_id`` (a dictionary), ``start_s`` and ``end_s``.
+        ids: the file of ``moment_id``, mapped, and its CRC-32.
         vectors: ``[row, dim]``.
         vector_check: :func:`.row_checks` of the vectors, ``[row]``.
         frames, times: of all rows, one after another, ``[frame, dim]`` and ``[time]``.
@@ -81,6 +86,7 @@ class Segment:
     path: Path
     offset: NDArray[np.int64]
     rows: pa.RecordBatch
+    ids: tuple[pa.Buffer, int]
     vectors: NDArray[np.float32]
     vector_check: NDArray[np.uint64]
     frames: NDArray[np.float16]
@@ -104,13 +110,14 @@ class Segment:
             rows, frames, times = int(head["rows"]), int(head["frames"]), int(head["times"])
             if head["dim"] != dim:
                 raise Damaged(f"{HEAD_NAME} speaks of {head['dim']} dimensions, the index has {dim}")
-            content = checked_bytes(path / ROWS_NAME, head["rows_bytes"], head["rows_crc32"])
+            content = read_checked(path / ROWS_NAME, head["rows_bytes"], head["rows_crc32"])
             columns = pa.ipc.open_file(content).get_batch(0)
             num_frames, num_times = (columns.column(name).to_numpy() for name in ("frames", "times"))
             return cls(
                 path=path,
                 offset=columns.column("offset").to_numpy(),
                 rows=columns,
+                ids=(map_bytes(path / IDS_NAME, head["ids_bytes"]), head["ids_crc32"]),
                 vectors=map_array(path / VECTORS_NAME, np.float32, (rows, dim)),
                 vector_check=columns.column("vector_check").to_numpy(),
                 frames=map_array(path / FRAMES_NAME, np.float16, (frames, dim)),
@@ -130,6 +137,13 @@ class Segment:
 
     def __repr__(self) -> str:
         return f"<Segment {self.path.name[:8]} {len(self)} rows>"
+
+    def moment_ids(self) -> pa.Array:
+        """Of all its rows. Raises Damaged."""
+        content, crc32 = self.ids[0].to_pybytes(), self.ids[1]
+        if zlib.crc32(content) != crc32:
+            raise Damaged(f"{IDS_NAME} has changed since it was written")
+        return pa.ipc.open_file(content).get_batch(0).column("moment_id")
 
     def check_vectors(self) -> None:
         """Compare all vectors with their checks. Raises Damaged."""
@@ -151,7 +165,3 @@ class Segment:
                 found = found + row_checks(self.video[rows], of=VIDEO)
             if (found != self.payload_check[rows]).any():
                 raise Damaged("frames, times or videos have changed since they were written")
-
-    def size_bytes(self) -> int:
-        """Of all its files on the disk."""
-        return sum(file.stat().st_size for file in self.path.iterdir())

@@ -22,6 +22,7 @@ from .segment import (
     FRAMES,
     FRAMES_NAME,
     HEAD_NAME,
+    IDS_NAME,
     ROWS_NAME,
     TIMES,
     TIMES_NAME,
@@ -120,16 +121,30 @@ def _write_files(draft: Path, fragment: Any, dim: int) -> dict[str, Any]:
         (draft / VIDEO_NAME).unlink()
     joined = {name: pa.concat_arrays(parts) for name, parts in columns.items()}
     joined["video_id"] = joined["video_id"].dictionary_encode()
-    batch = pa.RecordBatch.from_pydict(joined)
+    ids = _write_columns(draft / IDS_NAME, {"moment_id": joined.pop("moment_id")})
+    rows = _write_columns(draft / ROWS_NAME, joined)
+    return {
+        **totals,
+        "video": has_video,
+        "rows_bytes": rows[0],
+        "rows_crc32": rows[1],
+        "ids_bytes": ids[0],
+        "ids_crc32": ids[1],
+    }
+
+
+def _write_columns(path: Path, columns: dict[str, pa.Array]) -> tuple[int, int]:
+    """Its size and CRC-32."""
+    batch = pa.RecordBatch.from_pydict(columns)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
     content = sink.getvalue()
-    with (draft / ROWS_NAME).open("wb") as file:
+    with path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    return {**totals, "video": has_video, "rows_bytes": content.size, "rows_crc32": zlib.crc32(content)}
+    return content.size, zlib.crc32(content)
 
 
 def _batches(fragment: Any) -> Iterator[pa.RecordBatch]:
