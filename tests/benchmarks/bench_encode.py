@@ -165,11 +165,11 @@ def ranks_on_storyboard(count: int) -> dict[str, Any]:
 
     task = storyboard_task("standard", count)
     rows: dict[str, Any] = {}
-    truth: list[float] = []
+    truth: list[int] = []
     for name, (backend, dtype) in SYSTEMS.items():
         model = load("storyboard-xpool", device="cpu", dtype=dtype, backend=backend, force=True)
         found = evaluate_model(model, task)
-        ranks = found["ranks"]["t2v"]
+        ranks = [int(rank) for rank in found["ranks"]["t2v"].split()]
         truth = truth or ranks
         report = gate(model.encoder, force=True)
         rows[name] = {

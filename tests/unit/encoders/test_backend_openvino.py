@@ -247,3 +247,12 @@ def test_calibration_and_check_share_no_picture_and_are_the_same_every_time() ->
     pictures = calibration_pictures(8)
     assert np.array_equal(pictures, calibration_pictures(8))
     assert not any(np.array_equal(clip.pixels[0], picture) for clip in check_clips(8) for picture in pictures)
+
+
+def test_the_limits_are_those_of_the_documents() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "encoding.md").read_text()
+    for title, precision in (("bf16, fp16", "bf16"), ("bf16, fp16", "fp16"), ("int8", "int8")):
+        limits = gates.LIMITS[precision]
+        row = f"| {title} | {limits.least_cosine:g} | {limits.mean_cosine:g} | {limits.lost_r1:g} points |"
+        assert row in page
+    assert f"{CLIPS} clips" in page
