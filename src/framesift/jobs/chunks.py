@@ -33,6 +33,7 @@ class Loading:
     device: str = "auto"
     precision: str = "fp32"
     backend: str = "auto"
+    force: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,13 @@ def _encoder(meta: IndexMeta, config: BuildConfig, loading: Loading, total_bytes
     from ..hub import load
     from ..index.encoding import FileEncoder
 
-    model = load(loading.reference, device=loading.device, dtype=loading.precision, backend=loading.backend)
+    model = load(
+        loading.reference,
+        device=loading.device,
+        dtype=loading.precision,
+        backend=loading.backend,
+        force=loading.force,
+    )
     if (found := model.fingerprint()) != meta.fingerprint:
         raise FingerprintError(
             f"the model {loading.reference!r} has the fingerprint {found[:12]} there, and the index was built with "

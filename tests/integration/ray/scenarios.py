@@ -31,7 +31,12 @@ MODEL = "storyboard-xpool"
 
 
 def index_through_deaths(
-    folder: Path, videos: str, nodes: int, kill_node_at: float, kill_driver_at: float
+    folder: Path,
+    videos: str,
+    nodes: int,
+    kill_node_at: float,
+    kill_driver_at: float,
+    with_blind_node: bool = False,
 ) -> dict[str, Any]:
     """Index ``videos`` into ``folder / "ray.index"``, while a node and then the driver are killed; then to the end.
 
@@ -39,6 +44,7 @@ def index_through_deaths(
         nodes: of one CPU each.
         kill_node_at: as soon as this share of the videos is committed.
         kill_driver_at: the same.
+        with_blind_node: in the end, try with a node that does not see the videos.
     """
     from framesift.index import Index
 
@@ -79,9 +85,14 @@ def index_through_deaths(
         seen["second_driver"] = {"status": resumed.returncode, "said": resumed.stderr[-2000:]}
         mark("the second driver has ended")
         seen["encoded"] = encoded_names(notes)
-        # the command itself: nothing is left to do, and it says so as it does without a cluster
-        seen["command"] = _command(videos, "-i", index, "-m", MODEL, "--ray", cluster.address, "--json")
+        again = ["-i", index, "-m", MODEL, "--ray", cluster.address, "--retry-failed", "--json"]
+        seen["command"] = _command(videos, *again)
         mark("the command has ended")
+        if with_blind_node:
+            cluster.nodes.append(cluster.add(hidden=videos))
+            cluster.wait_for(cluster.nodes[-1])
+            seen["with_blind_node"] = _command(videos, *again)
+            mark("the command with a blind node has ended")
     return {**seen, "at_s": at_s}
 
 
@@ -107,7 +118,7 @@ def serve_through_deaths(
                 with Load(server.url, queries, headers, clients=clients) as load:
                     time.sleep(2)
                     victim = _replica_processes()[0]
-                    seen["replica_killed"] = victim.name()
+                    seen["replica_killed"] = " ".join(victim.cmdline())
                     victim.kill()
                     killed_at = time.monotonic()
                     server.wait_for(f"{replicas - 1} of {replicas} replicas answer")
@@ -129,6 +140,8 @@ def serve_through_deaths(
                 seen["load_while_published"] = load.to_dict()
         finally:
             seen["status"] = server.end()
+            seen["said"] = "".join(server.lines)
+        seen["listening_after_the_end"] = [one for one in listening() if one["port"] == SERVE_PORT]
     return seen
 
 
