@@ -29,7 +29,7 @@ from .subtitles import SubtitleCopies
 __all__ = ["ObjectStorePlace"]
 
 REFRESH_S = 2.0
-"""A look at an object store takes 20 to 100 ms, and every search begins with one."""
+"""A look at an object store is a request over the network, and every search begins with one."""
 
 
 class ObjectStorePlace(Place):
