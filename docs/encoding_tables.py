@@ -23,10 +23,13 @@ def _speed(data: dict[str, Any]) -> str:
     case, machine = data["case"], data["machine"]
     where = f"one thread of {machine['cpu']} ({' '.join(machine['cpu_instructions'])})"
     versions = f"OpenVINO {machine['openvino']}, torch {machine['torch']}"
-    lines = [
+    about = (
         f"{case['model']}; {where}, {case['pictures']} pictures a batch, {case['rounds']} rounds; {versions} "
-        + f"([JSON](../results/{RESULT}.json)). Per second of CPU time, and how many times eager torch in fp32, which "
-        + "pads texts to 77 tokens (lowest and highest round):",
+        f"([JSON](../results/{RESULT}.json)). Per second of CPU time, and how many times eager torch in fp32, which "
+        "pads texts to 77 tokens (lowest and highest round):"
+    )
+    lines = [
+        about,
         "",
         "| | " + " | ".join(COLUMNS) + " |",
         "|---" * (1 + len(COLUMNS)) + "|",

@@ -72,7 +72,6 @@ def set_arithmetic(backend: BackendName | None, precision: Precision | None, for
     if not any(isinstance(handler, _Talking) for handler in logger.handlers):
         logger.addHandler(_Talking())
         logger.setLevel(logging.INFO)
-        logger.propagate = False
 
 
 class _Talking(logging.Handler):
