@@ -252,6 +252,7 @@ def index(
                         device=device,
                         precision=(precision or Precision.fp32).value,
                         backend=(backend or BackendName.auto).value,
+                        force=force_precision,
                     )
                     if reference
                     else None

@@ -284,8 +284,8 @@ def _serve_on_cluster(
     from ..jobs.cluster import UNGUARDED, connected
     from ..jobs.ray_serve import serving, watch
 
-    signal.signal(signal.SIGTERM, _end)
     with suppress(KeyboardInterrupt), connected(address) as cluster:
+        signal.signal(signal.SIGTERM, _end)  # now: connecting sets another handler
         if not cluster.wants_token:
             talk(f"note: {UNGUARDED}")
         talk(f"starting {replicas} replicas on {address}")
