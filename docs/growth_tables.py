@@ -187,22 +187,32 @@ def growth(data: Mapping[str, Any]) -> str:
             "cache: disk",
         ),
     ]
+    if "frame_codes" in sizes[0]:
+        rows.append(row("codes of frames: CPU s, GB", _frame_codes))
     for engine in sizes[0]["engines"]:
 
-        def told(size: Mapping[str, Any], engine: str = engine) -> Mapping[str, Any]:
-            return size["engines"][engine]
+        def told(
+            size: Mapping[str, Any], show: Callable[[Mapping[str, Any]], str], engine: str = engine
+        ) -> str:
+            return show(size["engines"][engine]) if engine in size["engines"] else "–"
 
         rows += [
-            row(f"`{engine}`: opens in, s", lambda size, told=told: f"{told(size)['opening']['wall_s']:.2f}"),
-            row(f"`{engine}`: memory, GB", lambda size, told=told: _memory(told(size)["memory_bytes"])),
+            row(
+                f"`{engine}`: opens in, s",
+                lambda size, told=told: told(size, lambda one: f"{one['opening']['wall_s']:.2f}"),
+            ),
+            row(
+                f"`{engine}`: memory, GB",
+                lambda size, told=told: told(size, lambda one: _memory(one["memory_bytes"])),
+            ),
             row(
                 f"`{engine}`: candidates, ms",
-                lambda size, told=told: _spread(told(size)["candidates_cpu_ms"]),
+                lambda size, told=told: told(size, lambda one: _spread(one["candidates_cpu_ms"])),
                 f"{engine}: candidates",
             ),
             row(
                 f"`{engine}`: query, ms",
-                lambda size, told=told: _spread(told(size)["query_cpu_ms"]),
+                lambda size, told=told: told(size, lambda one: _spread(one["query_cpu_ms"])),
                 f"{engine}: query",
             ),
         ]
@@ -214,6 +224,11 @@ def growth(data: Mapping[str, Any]) -> str:
         "what it maps of the index, after the queries. An exponent of 1 is growth in proportion, 0 none."
     )
     return "\n".join([head, "", _table(columns, rows)])
+
+
+def _frame_codes(size: Mapping[str, Any]) -> str:
+    held = size.get("frame_codes")
+    return "–" if held is None else f"{held['cpu_s']:.1f}, {_gb(held['bytes'])}"
 
 
 def _memory(held: Mapping[str, Mapping[str, int]]) -> str:

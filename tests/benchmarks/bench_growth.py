@@ -3,11 +3,12 @@
     python tests/benchmarks/bench_growth.py --json results/bench-growth.json
 
 A gallery (growth_gallery.py) of each size is written into a real index (growth_index.py), its cache is made, and each
-engine opens it and is asked the captions of the planted videos. Every step runs in a process of its own on one thread;
-times are CPU time (user + system), so that other processes on the machine count little. The files have just been
-written, so that they are in the page cache as far as they fit into memory. Memory is the proportional set size after
-imports and model, after opening and after the queries; ``file`` is what is mapped from the index, which the system
-takes back when it needs it. A query's time has no text tower in it (bench_query.py has).
+engine opens it and is asked the captions of the planted videos; up to ``--frames-up-to`` moments also by their best
+frame, which is twelve times as many vectors. Every step runs in a process of its own on one thread; times are CPU time
+(user + system), so that other processes on the machine count little. The files have just been written, so that they are
+in the page cache as far as they fit into memory. Memory is the proportional set size after imports and model, after
+opening and after the queries; ``file`` is what is mapped from the index, which the system takes back when it needs it. A
+query's time has no text tower in it (bench_query.py has).
 
 Sizes need about 30 GB of disk for a million moments, which is given back after each.
 """
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 WORK = HERE.parents[2] / "runs" / "growth"
-ENGINES = ("exact", "faiss")
+ENGINES = {"exact": ("exact", "mean"), "faiss": ("faiss", "mean"), "faiss by frame": ("faiss", "frame")}
+COMPARED = ("exact", "faiss")  # the same candidates, but for what codes lose
 DEPTH_COMPARED = 100
 WARM_UP = 20
 ONE_THREAD = dict.fromkeys(
@@ -52,17 +55,18 @@ def write(work: Path, index: Path, moments: int) -> dict[str, Any]:
     return {**taken, "bytes": size_of(index)}
 
 
-def cache(work: Path, index: Path, moments: int) -> dict[str, Any]:
-    """The cache: segments first, then codes."""
+def cache(work: Path, index: Path, moments: int, frames: bool) -> dict[str, Any]:
+    """The cache: segments first, then codes of moments, and those of frames where they are wanted."""
     from framesift.index import Index
 
     _, model = asked(work, moments)
     result: dict[str, Any] = {}
     with Index.open(index, model=model) as opened:
         before = size_of(index)
-        for name, codes in (("segments", False), ("codes", True)):
+        parts = {"segments": (False, False), "codes": (True, False), "frame_codes": (True, True)}
+        for name, (codes, frame_codes) in list(parts.items())[: 3 if frames else 2]:
             started = time.process_time(), time.monotonic()
-            report = opened.refresh_cache(codes=codes)
+            report = opened.refresh_cache(codes=codes, frame_codes=frame_codes)
             assert report.problem is None, report.problem
             taken = {"cpu_s": time.process_time() - started[0], "wall_s": time.monotonic() - started[1]}
             size = size_of(index)
@@ -89,8 +93,8 @@ def ask(
     texts = [TextFeatures(sentence=embedding[None]) for embedding in embeddings]
     memory = {"imports_and_model": proportional_set()}
     started = time.process_time(), time.monotonic()
-    # by mean: what the engines differ in; candidates by frame are more rows for the same engines
-    with Index.open(index, model=model, candidates=CandidateConfig(kind=engine)) as opened:
+    kind, by = ENGINES[engine]
+    with Index.open(index, model=model, candidates=CandidateConfig(kind=kind, by=by)) as opened:
         stored = opened.gallery()
         stored.candidates(texts[0], 1)
         opening = {"cpu_s": time.process_time() - started[0], "wall_s": time.monotonic() - started[1]}
@@ -178,22 +182,22 @@ def step(name: str, work: Path, index: Path, moments: int, *more: Any) -> dict[s
     return result
 
 
-def measure(work: Path, moments: int, queries: int, depth: int | None) -> dict[str, Any]:
-    """All of one size."""
+def measure(work: Path, moments: int, queries: int, depth: int | None, *, frames: bool) -> dict[str, Any]:
+    """All of one size; candidates by frame where they are wanted."""
     index = work / f"index-{moments}"
     shutil.rmtree(index, ignore_errors=True)
     try:
         result: dict[str, Any] = {"moments": moments, "tables": step("write", work, index, moments)}
-        result |= step("cache", work, index, moments)
+        result |= step("cache", work, index, moments, frames)
         result["engines"] = {
-            engine: step("ask", work, index, moments, engine, queries, depth) for engine in ENGINES
+            engine: step("ask", work, index, moments, engine, queries, depth)
+            for engine in (ENGINES if frames else COMPARED)
         }
     finally:
         shutil.rmtree(index, ignore_errors=True)
-    exact, *others = (np.load(work / f"rows-{moments}-{engine}.npy") for engine in ENGINES)
-    for engine, rows in zip(ENGINES[1:], others, strict=True):
-        found = [np.isin(own, theirs).mean() for own, theirs in zip(exact, rows, strict=True)]
-        result["engines"][engine][f"recall_at_{DEPTH_COMPARED}"] = float(np.mean(found))
+    exact, coded = (np.load(work / f"rows-{moments}-{engine}.npy") for engine in COMPARED)
+    found = [np.isin(own, theirs).mean() for own, theirs in zip(exact, coded, strict=True)]
+    result["engines"]["faiss"][f"recall_at_{DEPTH_COMPARED}"] = float(np.mean(found))
     return result
 
 
@@ -215,11 +219,16 @@ def slopes(sizes: list[dict[str, Any]]) -> dict[str, float]:
             ],
             f"{engine}: query": lambda size, engine=engine: size["engines"][engine]["query_cpu_ms"]["p50"],
         }
-    log_n = [math.log(size["moments"]) for size in sizes]
-    return {
-        name: float(np.polyfit(log_n, [math.log(max(of(size), 1e-9)) for size in sizes], 1)[0])
-        for name, of in quantities.items()
-    }
+    return {name: slope for name, of in quantities.items() if (slope := exponent(sizes, of)) is not None}
+
+
+def exponent(sizes: list[dict[str, Any]], of: Callable[[dict[str, Any]], float]) -> float | None:
+    """The exponent of one quantity; None if fewer than two sizes have it."""
+    points: list[tuple[float, float]] = []
+    for size in sizes:
+        with suppress(KeyError):  # an engine that was left out
+            points.append((math.log(size["moments"]), math.log(max(of(size), 1e-9))))
+    return float(np.polyfit(*zip(*points, strict=True), 1)[0]) if len(points) > 1 else None
 
 
 def of_index(engine: dict[str, Any], kind: str) -> int:
@@ -236,11 +245,13 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
-    moments = [size["moments"] for size in sizes]
+    moments = [size["moments"] for size in sizes]  # ascending: what was left out was so from some size on
 
     def draw(axis: Any, title: str, unit: str, lines: dict[str, list[float]]) -> None:
         for number, (name, values) in enumerate(lines.items()):
-            axis.plot(moments, values, ("o-", "s--", "^:")[number % 3], label=name, markersize=4)
+            axis.plot(
+                moments[: len(values)], values, ("o-", "s--", "^:")[number % 3], label=name, markersize=4
+            )
         axis.set(xscale="log", yscale="log", xlabel="moments", ylabel=unit, title=title)
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
@@ -261,7 +272,7 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     latency: dict[str, list[float]] = {}
     held: dict[str, list[float]] = {}
     for engine in ENGINES:
-        told = [size["engines"][engine] for size in sizes]
+        told = [size["engines"][engine] for size in sizes if engine in size["engines"]]
         latency[f"{engine}: candidates"] = [one["candidates_cpu_ms"]["p50"] for one in told]
         latency[f"{engine}: query, p50"] = [one["query_cpu_ms"]["p50"] for one in told]
         latency[f"{engine}: query, p99"] = [one["query_cpu_ms"]["p99"] for one in told]
@@ -281,6 +292,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to keep the numbers, and the plot beside them")
     parser.add_argument("--sizes", default="10000,100000,1000000", help="moments of the indexes")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument(
+        "--frames-up-to", type=int, default=100_000, help="moments up to which candidates by frame are tried"
+    )
     parser.add_argument("--depth", type=int, help="candidates that X-Pool sees; default: as the index has it")
     parser.add_argument("--work", type=Path, default=WORK, help="where indexes are made")
     parser.add_argument("--step", help=argparse.SUPPRESS)
@@ -296,14 +310,15 @@ def main() -> None:
     Material.of(options.work)  # once, and not in a measured process
     text_tower(options.work)
     sizes = [
-        measure(options.work, int(size), options.queries, options.depth) for size in options.sizes.split(",")
+        measure(options.work, size, options.queries, options.depth, frames=size <= options.frames_up_to)
+        for size in sorted(map(int, options.sizes.split(",")))
     ]
     result = {
         "dim": 512,
         "frames": 12,
         "queries": options.queries,
         "sizes": sizes,
-        "slopes": slopes(sizes) if len(sizes) > 1 else {},
+        "slopes": slopes(sizes),
         "machine": machine(),
     }
     text = json.dumps(result, indent=1)

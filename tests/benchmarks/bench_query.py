@@ -177,7 +177,7 @@ def main() -> None:
         if not (options.keep and index.exists()):
             shutil.rmtree(index, ignore_errors=True)
             step("write", options.work, index, options.moments)
-            step("cache", options.work, index, options.moments)
+            step("cache", options.work, index, options.moments, options.by == "frame")
         backends = dict.fromkeys([options.backend, "torch"])  # the reference beside it
         result = {backend: measured(options, index, backend) for backend in backends}
     finally:
