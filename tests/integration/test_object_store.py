@@ -147,7 +147,9 @@ def test_the_command_line_takes_a_uri_wherever_it_takes_a_directory(uri: str, tm
     report = json.loads(run("index", tmp_path / "videos", "-m", "storyboard-xpool", "--workers", 0, "--json"))
     assert report["index"]["path"] == uri
     assert report["added"] == 2
-    assert run("publish").startswith("live is 2 videos")
+    done = CliRunner().invoke(app, ["publish", "-i", uri])
+    assert done.stdout.startswith("live is 2 videos")
+    assert f"framesift serve --index {uri} --tag live" in done.stderr
     assert json.loads(run("search", "a red circle", "--tag", "live", "--json"))["hits"]
     assert run("info", "--verify").count("FAIL") == 0
     video = next((tmp_path / "videos").rglob("*.mp4"))

@@ -24,7 +24,7 @@ from .arithmetic import (
     Precision,
     set_arithmetic,
 )
-from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, emit_json, one_line, say, talk
+from .output import INDEX_OPTION, JSON_OPTION, ProgressLine, as_given, emit_json, one_line, say, talk
 
 if TYPE_CHECKING:
     from ..index import Index
@@ -275,7 +275,7 @@ def index(
     if as_json:
         emit_json({**(report.to_dict() if report else {}), "pruned": pruned, "index": total.to_dict()})
     else:
-        talk(f"{str(index)!r} holds {total.videos} videos in {total.moments} moments")
+        talk(f"{as_given(index)!r} holds {total.videos} videos in {total.moments} moments")
     if report is not None and report.failed:
         raise typer.Exit(DecodeError.exit_code)
 

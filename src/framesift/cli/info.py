@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ..errors import IndexStateError
-from .output import INDEX_OPTION, JSON_OPTION, emit_json, format_bytes, format_time, one_line, say
+from .output import INDEX_OPTION, JSON_OPTION, as_given, emit_json, format_bytes, format_time, one_line, say
 
 if TYPE_CHECKING:
     from ..index import IndexInfo, Verification, VideoRecord
@@ -52,8 +52,8 @@ def info(
             _print_checks(verification)
     if verification is not None and not verification.ok:
         raise IndexStateError(
-            f"the index {str(index)!r} is damaged: {'; '.join(verification.problems)}. If the videos are still there, "
-            "index them again into another directory"
+            f"the index {as_given(index)!r} is damaged: {'; '.join(verification.problems)}. If the videos are still "
+            "there, index them again into another directory"
         )
 
 
@@ -70,7 +70,12 @@ def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
     }
     if summary.encoded:
         facts["encoded by"] = "; ".join(
-            how + (f" (cosine to fp32 {told['frame_mean']:.5f}, smallest {told['frame_least']:.5f})" if told else "")
+            how
+            + (
+                f" (cosine to fp32 {told['frame_mean']:.5f}, smallest {told['frame_least']:.5f})"
+                if told
+                else ""
+            )
             for how, told in summary.encoded.items()
         )
     if (cache := summary.cache) is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import typer
 
 from ..clock import format_time
+from ..index.location import located
 
 if TYPE_CHECKING:
     from ..ranking import Hit
@@ -25,6 +26,7 @@ __all__ = [
     "JSON_OPTION",
     "TAG_OPTION",
     "ProgressLine",
+    "as_given",
     "attention_bar",
     "emit_json",
     "format_bytes",
@@ -80,6 +82,12 @@ def format_bytes(size: float) -> str:
             return f"{size:.0f} {suffix}" if suffix == "B" else f"{size:.1f} {suffix}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def as_given(index: Path) -> str:
+    """An index as its user wrote it: the ``Path`` that a URI was made into has lost a slash."""
+    place = located(index)
+    return str(index) if isinstance(place, Path) else str(place)
 
 
 def one_line(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from ..errors import InputError
-from .output import INDEX_OPTION, JSON_OPTION, emit_json, say, talk
+from .output import INDEX_OPTION, JSON_OPTION, as_given, emit_json, say, talk
 
 __all__ = ["EXAMPLES", "publish"]
 
@@ -45,4 +45,4 @@ def publish(
         say(f"{name} is withdrawn")
     else:
         say(f"{name} is {summary.videos} videos in {summary.moments} moments")
-        talk(f"serve it with: framesift serve --index {index} --tag {name}")
+        talk(f"serve it with: framesift serve --index {as_given(index)} --tag {name}")

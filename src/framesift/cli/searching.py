@@ -33,6 +33,7 @@ from .output import (
     INDEX_OPTION,
     JSON_OPTION,
     TAG_OPTION,
+    as_given,
     emit_json,
     format_hit,
     format_time,
@@ -189,11 +190,12 @@ def _example(path: Path) -> ImageTerm | ClipTerm:
 
 
 def _print(answer: Answer, index: Path, offset: int) -> None:
+    name = as_given(index)
     if not answer.moments:
-        talk(f"the index {str(index)!r} is empty; add videos with: framesift index PATH --index {index}")
+        talk(f"the index {name!r} is empty; add videos with: framesift index PATH --index {name}")
         return
     if not answer.searched:
-        talk(f"the filters leave none of the {answer.moments} moments of the index {str(index)!r}")
+        talk(f"the filters leave none of the {answer.moments} moments of the index {name!r}")
         return
     if not answer.results:
         talk(_nothing(answer, offset))
