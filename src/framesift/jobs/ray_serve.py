@@ -7,6 +7,7 @@ it, and publishing moves all replicas over, one look of theirs later.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -71,6 +72,7 @@ def serving(
         raise ClusterError(
             f"--replicas {replicas}: each takes a CPU, and the cluster has {cpus}; add nodes, or take fewer"
         )
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # progress is told in our words
     began_serve = _start(host, port)
     deployment: Any = serve.deployment(
         serve.ingress()(Replica),

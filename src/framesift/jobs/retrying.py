@@ -1,8 +1,9 @@
 """A request whose replica dies under it is given to another one.
 
-Ray Serve itself tries again only what a replica had not begun, and answers the rest with status 500. Replicas change
-nothing, so that every request can be asked twice. This is a layer of Serve's proxy, which finds it by the name in
-``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``; an answer that has begun to reach the client cannot be taken back.
+Ray Serve itself tries again only what a replica had not begun; for the rest its proxy sends no answer at all, which
+becomes status 500. Replicas change nothing, so that every request can be asked twice. This is a layer of Serve's
+proxy, which finds it by the name in ``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``; an answer that has begun to reach
+the client cannot be taken back.
 """
 
 from __future__ import annotations
@@ -46,10 +47,16 @@ class Retrying:
         body: list[Message] = []
         for left in reversed(range(TRIES)):
             attempt = _Attempt(body, receive, send, last=not left)
-            await self._app({**scope, "headers": list(scope["headers"])}, attempt.receive, attempt.send)
-            if not attempt.failed:
-                return
-            await asyncio.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
+            try:
+                await self._app({**scope, "headers": list(scope["headers"])}, attempt.receive, attempt.send)
+            except Exception:
+                if attempt.started or not left:
+                    raise
+            else:
+                if attempt.started:
+                    return
+            if left:
+                await asyncio.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
 
 
 def _is_small(scope: Scope) -> bool:
@@ -63,11 +70,11 @@ class _Attempt:
     """One try: reads the body anew, and holds back an answer that is Serve's own failure.
 
     Attributes:
-        failed: it was held back.
+        started: an answer has gone out to the client.
     """
 
     def __init__(self, body: list[Message], receive: Receive, send: Send, *, last: bool) -> None:
-        self.failed = False
+        self.started = self._held = False
         self._body, self._receive, self._send, self._last = body, receive, send, last
         self._given = 0
 
@@ -82,8 +89,9 @@ class _Attempt:
         return message
 
     async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and not self._last:
+        if message["type"] == "http.response.start":
             names = {bytes(name).lower() for name, _ in message.get("headers", ())}
-            self.failed = message["status"] in SERVES_OWN and OURS.encode() not in names
-        if not self.failed:
+            self._held = message["status"] in SERVES_OWN and OURS.encode() not in names and not self._last
+        if not self._held:
+            self.started = True
             await self._send(message)

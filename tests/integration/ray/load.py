@@ -22,11 +22,13 @@ class Load:
     Attributes:
         statuses: how often each HTTP status came, or the name of the error that came instead.
         took_s: of every request.
+        said: headers and text of answers that were not 200.
     """
 
     def __init__(self, url: str, queries: Sequence[str], headers: dict[str, str], *, clients: int) -> None:
         self.statuses: Counter[str] = Counter()
         self.took_s: list[float] = []
+        self.said: list[str] = []
         self._url, self._queries, self._headers = url, queries, headers
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(clients)]
@@ -38,7 +40,10 @@ class Load:
                 number += 1
                 began = time.monotonic()
                 try:
-                    status = str(client.get("/api/search", params={"q": query, "k": 5}).status_code)
+                    answer = client.get("/api/search", params={"q": query, "k": 5})
+                    status = str(answer.status_code)
+                    if status != "200":
+                        self.said.append(f"{dict(answer.headers)} {answer.text[:500]}")
                 except httpx.HTTPError as error:
                     status = type(error).__name__
                 self.took_s.append(time.monotonic() - began)
@@ -68,6 +73,7 @@ class Load:
             "requests": len(ordered),
             "failed": self.failed,
             "statuses": dict(self.statuses),
+            "said": self.said[:5],
             "p50_ms": round(1000 * ordered[len(ordered) // 2], 1) if ordered else None,
             "max_ms": round(1000 * ordered[-1], 1) if ordered else None,
         }

@@ -25,7 +25,7 @@ __all__ = ["index_through_deaths", "serve_through_deaths"]
 
 COMMAND = Path(sys.executable).with_name("framesift")
 HERE = Path(__file__).parent
-WAIT_S = 240.0
+WAIT_S = 400.0
 SERVE_PORT = 8123
 MODEL = "storyboard-xpool"
 
