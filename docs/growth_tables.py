@@ -160,7 +160,18 @@ def depth(data: Mapping[str, Any]) -> str:
             rows.append([*cells, f"{100 * faiss['200']:.1f} %" if faiss else "–"])
     columns = ["moments", "found by", "vectors a moment", "among 200"]
     columns += [f"depth for {100 * float(goal):.0f} %" for goal in goals]
-    return _table([*columns, "among 200, by codes"], rows)
+    table = _table([*columns, "among 200, by codes"], rows)
+    largest = max(data["sizes"], key=lambda size: size["moments"])
+    parts = [
+        f"{title} ({held['captions']} captions): "
+        + ", ".join(
+            f"{100 * held[f'exact, {kind}']['among_200']:.0f} % by {kind}"
+            for kind in largest["vectors_a_moment"]
+        )
+        for title, held in largest["by_what_the_caption_tells"].items()
+    ]
+    told = f"Among 200 of {largest['moments']:,}, by what a caption tells: {'; '.join(parts)}."
+    return f"{table}\n\n{told}"
 
 
 # ---- docs/scale.md

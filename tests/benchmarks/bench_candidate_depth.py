@@ -37,6 +37,7 @@ from framesift.candidates.base import CandidateIndex, Vectors
 from framesift.candidates.by_frame import ByFrame
 from framesift.candidates.faiss_codes import FaissCandidates, Quantizer
 from framesift.features import TextFeatures, VideoFeatures
+from framesift.storyboard.slices import standard
 
 WORK = Path(__file__).resolve().parents[2] / "runs" / "growth"
 DEPTHS = (10, 20, 50, 100, 200, 300, 500, 1000, 1500, 2000, 3000, 5000)
@@ -163,6 +164,7 @@ def measured(material: Material, moments: int, queries: int, work: Path) -> dict
         name: {str(goal): int(np.quantile(found, goal, method="higher")) for goal in GOALS}
         for name, found in ranks.items()
     }
+    one = np.array([len(caption.claims) == 1 for caption in standard(len(gallery.texts)).captions])[chosen]
     taken: dict[str, float] = {}
     for kind in [kind for kind, held in kept.items() if held.whole]:
         engine, name = kept[kind].engine(kind), f"faiss, {kind}"
@@ -176,6 +178,10 @@ def measured(material: Material, moments: int, queries: int, work: Path) -> dict
         "vectors_a_moment": {kind: count / moments for kind, count in counts.items()},
         "recall_of_best_ten": curves,
         "depth_for_recall": needed,
+        "by_what_the_caption_tells": {
+            "one scene": told(ranks, one),
+            "several scenes": told(ranks, ~one),
+        },
         "own_video_among_best_ten": float((best.rows == own[:, None]).any(axis=1).mean()),
         "cpu_ms_a_query_at_depth_1000": taken,
         "xpool_all_pairs_cpu_s": scoring,
@@ -229,6 +235,19 @@ def ranked(scores: Floats, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack(
         [1 + (line > line[own][:, None]).sum(axis=1) for line, own in zip(scores, rows, strict=True)]
     )
+
+
+def told(ranks: dict[str, NDArray[np.int64]], chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    """What some of the captions need: their share among 200, and the depth for each goal."""
+    return {"captions": int(chosen.sum())} | {
+        name: {
+            "among_200": float((found[chosen] <= 200).mean()),
+            "depth_for_recall": {
+                str(goal): int(np.quantile(found[chosen], goal, method="higher")) for goal in GOALS
+            },
+        }
+        for name, found in ranks.items()
+    }
 
 
 def timed(engine: CandidateIndex, queries: Floats, depth: int) -> float:
