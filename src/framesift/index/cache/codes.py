@@ -27,6 +27,7 @@ from .segment import Segment
 __all__ = [
     "By",
     "Codebook",
+    "drop_codebook",
     "drop_codes",
     "read_codebook",
     "read_codes",
@@ -75,6 +76,13 @@ def write_codebook(cache: Path, by: By, codebook: Codebook) -> None:
     for path in cache.glob(f"codebook-{by}-*.bin"):
         if digest not in path.name:
             path.unlink(missing_ok=True)
+
+
+def drop_codebook(cache: Path, by: By) -> None:
+    """Delete it, if there is one."""
+    (cache / f"codebook-{by}.json").unlink(missing_ok=True)
+    for path in cache.glob(f"codebook-{by}-*.bin"):
+        path.unlink(missing_ok=True)
 
 
 def read_codes(segment: Segment, by: By, quantizer: Quantizer) -> NDArray[np.uint8] | None:

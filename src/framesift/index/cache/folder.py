@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -59,15 +60,27 @@ class CacheFolder:
         return f"<CacheFolder {self.path}>"
 
     def settings(self) -> CacheSettings:
-        """What was asked for last; the defaults where nothing was, or it cannot be read."""
-        if not (self.path / SETTINGS).exists():
+        """What was asked for last; where that cannot be read, what is there."""
+        path = self.path / SETTINGS
+        if not path.exists():
             return CacheSettings()
         try:
-            values = read_sealed(self.path / SETTINGS)
+            values = read_sealed(path)
             return CacheSettings(codes=values["codes"], frame_codes=values["frame_codes"])
         except (Damaged, KeyError) as error:
-            self.tell(f"its settings cannot be read ({error}); the defaults are used")
-            return CacheSettings()
+            has_codes, has_frame_codes = (
+                (self.path / f"codebook-{by}.json").exists() for by in ("mean", "frame")
+            )
+            self.tell(f"its settings cannot be read ({error}); it goes on with the codes that it has")
+            return CacheSettings(codes=True if has_codes else None, frame_codes=has_frame_codes)
+
+    def mend_settings(self) -> None:
+        """Write them again where they cannot be read. Raises OSError."""
+        if (self.path / SETTINGS).exists():
+            try:
+                read_sealed(self.path / SETTINGS)
+            except Damaged:
+                self.write_settings(self.settings())
 
     def write_settings(self, settings: CacheSettings) -> None:
         """Keep them. Raises OSError."""
@@ -125,17 +138,18 @@ class CacheFolder:
         """Move a damaged segment out of the way, as far as this process may, and say so."""
         self.tell(
             f"the segment {segment.name} is damaged: {reason}. The table is read instead, with the same results; the "
-            "next change of the index builds it again, as does: framesift index --refresh-cache"
+            "next change of the index builds it again, as does: framesift index --refresh-cache",
+            once=reason,
         )
         with suppress(OSError):
-            segment.rename(segment.with_name(f"{DAMAGED}{segment.name}-{os.getpid()}-{len(self._told)}"))
+            segment.rename(segment.with_name(f"{DAMAGED}{segment.name}-{time.time_ns()}"))
 
-    def tell(self, what: str) -> None:
-        """Warn of something, once."""
+    def tell(self, what: str, *, once: str | None = None) -> None:
+        """Warn of something, once; or of the first of all that have the same ``once``."""
         with self._lock:
-            if what in self._told:
+            if (once or what) in self._told:
                 return
-            self._told.add(what)
+            self._told.add(once or what)
         warnings.warn(f"the cache {str(self.path)!r}: {what}", IndexCacheWarning, stacklevel=2)
 
     def _remove(self, path: Path) -> None:

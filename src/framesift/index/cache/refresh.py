@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ...candidates import EXACT_UP_TO, Quantizer
 from ..journal import why
-from .codes import By, Codebook, drop_codes, unit_frames, write_codebook, write_codes
+from .codes import By, Codebook, drop_codebook, drop_codes, unit_frames, write_codebook, write_codes
 from .folder import CacheFolder
 from .segment import Segment, fragment_files, segment_name
 from .writing import write_segment
@@ -136,6 +136,7 @@ class _Refresh:
                 self.dropped += not name.startswith(".")
         for path in self._cache.path.glob(".*.draft"):
             path.unlink(missing_ok=True)
+        self._cache.mend_settings()
 
     def build(self, *, thorough: bool) -> None:
         """Write the segments that are missing."""
@@ -160,6 +161,7 @@ class _Refresh:
             rows = sum(len(segment.frames) for segment in self.segments)
             enough = settings.frame_codes
         if not enough or rows < FEWEST_TO_TRAIN:
+            drop_codebook(self._cache.path, by)
             return
         codebook = self._cache.codebook(by)
         fresh = codebook is None or rows >= RETRAINED_AT * codebook.trained_rows
