@@ -170,7 +170,7 @@ def test_devices() -> None:
 
 def test_dtypes(checkpoint: Path) -> None:
     with pytest.raises(InputError, match="fp32, bf16, fp16"):
-        load_encoder(checkpoint, dtype="int8")
+        load_encoder(checkpoint, dtype="int4")
 
 
 @pytest.mark.parametrize("name", ["~no-such-user/model", "a" * 300])
