@@ -60,7 +60,8 @@ def add(
         index: it.
         paths: as for :meth:`.Index.add`; all nodes must see the files at the same paths.
         cluster: whose nodes read and encode.
-        loading: how the nodes load the model; default: by the name that the index knows it by.
+        loading: how the nodes load the model; default: by the name that the index knows it by. Device ``auto`` takes
+            GPUs where every node has one, else CPUs.
         include, exclude: as for :meth:`.Index.add`.
         progress: called at the start and after every chunk.
         config: as for :meth:`.Index.add`, but that ``workers`` are the decoding processes, and CPUs, of each actor
@@ -107,7 +108,11 @@ def encode_on(
     def encode(todo: Sequence[Todo], meta: IndexMeta, config: BuildConfig) -> Generator[Encoded]:
         step = max(1, len(todo) // CHECKED_FILES)
         nodes = check_nodes(cluster, [file.uri for file, _ in todo[::step]])
-        on_gpu = loading.device.startswith("cuda")
+        on_gpu = loading.device.startswith("cuda") or (
+            loading.device == "auto" and all(node.gpus for node in nodes)
+        )
+        # Ray shows an actor the one GPU that it has, and others that have none may see all of them
+        loaded = replace(loading, device="cuda" if on_gpu else "cpu")
         cpus = config.workers or 1
         actors = sum(min(node.gpus, node.cpus // cpus) if on_gpu else node.cpus // cpus for node in nodes)
         if not actors:
@@ -118,7 +123,7 @@ def encode_on(
         outcomes = _outcomes(
             encoder,
             chunks,
-            (meta, config, loading, total_bytes),
+            (meta, config, loaded, total_bytes),
             actors=actors,
             cpus=cpus,
             gpus=int(on_gpu),
