@@ -139,7 +139,9 @@ def serve(
         )
     if ray is not None:
         from ..index.published import DEFAULT_TAG
+        from ..jobs.cluster import parse_address
 
+        parse_address(ray)  # first: an index may be far away
         tag = tag or DEFAULT_TAG
     sources: dict[str, str | Path | Index] = {}
     if demo:
