@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,15 +59,30 @@ def test_without_ray_the_extra_is_named() -> None:
     assert "pip install 'framesift[ray]'" in run(code).stdout
 
 
-@pytest.mark.parametrize(
-    "command", [["index", "{}", "--ray", "auto"], ["serve", "-i", "{}", "--ray", "auto"]]
-)
-def test_the_commands_refuse_to_look_for_a_cluster(command: list[str], tmp_path_factory: object) -> None:
-    arguments = [one.format(".") for one in command]
-    done = subprocess.run(
-        [sys.executable, "-m", "framesift", *arguments], capture_output=True, text=True, check=False
-    )
-    assert done.returncode in (2, 5), done.stderr
+@pytest.mark.parametrize("command", [["index", "."], ["serve", "-i", "none.index"]])
+@pytest.mark.parametrize("address", ["auto", "local", "ray://head:10001"])
+def test_the_commands_do_not_look_for_a_cluster_themselves(
+    command: list[str], address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from framesift.cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*command, "--ray", address])
+    assert isinstance(result.exception, InputError)
+    assert "HOST:PORT" in str(result.exception)
+    assert list(tmp_path.iterdir()) == [], "an index was left behind"
+
+
+def test_a_cluster_indexes_once_and_does_not_watch(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from framesift.cli.main import app
+
+    result = CliRunner().invoke(app, ["index", str(tmp_path), "--watch", "--ray", "127.0.0.1:1"])
+    assert isinstance(result.exception, InputError)
+    assert "--ray" in str(result.exception)
 
 
 def test_no_command_imports_ray_by_default() -> None:
