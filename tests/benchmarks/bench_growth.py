@@ -182,7 +182,9 @@ def step(name: str, work: Path, index: Path, moments: int, *more: Any) -> dict[s
     return result
 
 
-def measure(work: Path, moments: int, queries: int, depth: int | None, *, frames: bool) -> dict[str, Any]:
+def measure(
+    work: Path, moments: int, queries: int, depth: int | None, *, frames: bool, keep: bool
+) -> dict[str, Any]:
     """All of one size; candidates by frame where they are wanted."""
     index = work / f"index-{moments}"
     shutil.rmtree(index, ignore_errors=True)
@@ -194,7 +196,8 @@ def measure(work: Path, moments: int, queries: int, depth: int | None, *, frames
             for engine in (ENGINES if frames else COMPARED)
         }
     finally:
-        shutil.rmtree(index, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(index, ignore_errors=True)
     exact, coded = (np.load(work / f"rows-{moments}-{engine}.npy") for engine in COMPARED)
     found = [np.isin(own, theirs).mean() for own, theirs in zip(exact, coded, strict=True)]
     result["engines"]["faiss"][f"recall_at_{DEPTH_COMPARED}"] = float(np.mean(found))
@@ -297,6 +300,9 @@ def main() -> None:
     )
     parser.add_argument("--depth", type=int, help="candidates that X-Pool sees; default: as the index has it")
     parser.add_argument("--work", type=Path, default=WORK, help="where indexes are made")
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the largest index there, for bench_query.py"
+    )
     parser.add_argument("--step", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
@@ -309,9 +315,17 @@ def main() -> None:
 
     Material.of(options.work)  # once, and not in a measured process
     text_tower(options.work)
+    wanted = sorted(map(int, options.sizes.split(",")))
     sizes = [
-        measure(options.work, size, options.queries, options.depth, frames=size <= options.frames_up_to)
-        for size in sorted(map(int, options.sizes.split(",")))
+        measure(
+            options.work,
+            size,
+            options.queries,
+            options.depth,
+            frames=size <= options.frames_up_to,
+            keep=options.keep and size == wanted[-1],
+        )
+        for size in wanted
     ]
     result = {
         "dim": 512,

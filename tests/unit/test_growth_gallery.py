@@ -13,7 +13,7 @@ from framesift.features import masked_mean
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
-from growth_gallery import BLOCK, FRAMES, GrowthGallery, Material, nearest, unit  # noqa: E402
+from growth_gallery import BLOCK, FRAMES, GrowthGallery, Material, nearest, unit
 
 DIM = 16
 
