@@ -95,7 +95,8 @@ def _files(place: Place) -> Check:
         versions = {table: max(place.versions(table), default=0) for table in TABLES}
         for table, version in versions.items():
             if not version:
-                problem = f"the index {str(place.location)!r} has no table {table!r}; delete it and index the videos again"
+                where = f"the index {str(place.location)!r}"
+                problem = f"{where} has no table {table!r}; delete it and index the videos again"
                 return Check(name=name, examined=0, problems=[problem])
         newest = State(versions[VIDEOS_TABLE], versions[MOMENTS_TABLE], time.time())
         problem = place.damage(newest, _journal(place), thorough=True)
