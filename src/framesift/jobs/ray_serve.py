@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import ray
-from ray import serve
 from ray.exceptions import RayError
 
 from ..errors import ClusterError, InputError
@@ -22,6 +22,10 @@ from ..web.settings import Settings
 from .cluster import Cluster, check_nodes
 from .replica import Replica
 from .retrying import LAYERS
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # Ray's own, about pydantic
+    from ray import serve
 
 __all__ = ["APPLICATION", "running_replicas", "serving", "watch"]
 

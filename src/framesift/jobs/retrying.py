@@ -53,7 +53,7 @@ class Retrying:
                 if attempt.started or not left:
                     raise
             else:
-                if attempt.started:
+                if attempt.started or attempt.client_gone:
                     return
             if left:
                 await asyncio.sleep(PAUSE_S * 2 ** (TRIES - 1 - left))
@@ -71,10 +71,11 @@ class _Attempt:
 
     Attributes:
         started: an answer has gone out to the client.
+        client_gone: nobody waits for one.
     """
 
     def __init__(self, body: list[Message], receive: Receive, send: Send, *, last: bool) -> None:
-        self.started = self._held = False
+        self.started = self.client_gone = self._held = False
         self._body, self._receive, self._send, self._last = body, receive, send, last
         self._given = 0
 
@@ -86,6 +87,7 @@ class _Attempt:
         if message["type"] == "http.request":
             self._body.append(message)
             self._given += 1
+        self.client_gone = message["type"] == "http.disconnect"
         return message
 
     async def send(self, message: Message) -> None:

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,18 +30,15 @@ class Cluster:
         self.address = f"127.0.0.1:{PORT}"
         self._said: dict[int, Path] = {}
         self.head = self._start("--head", f"--port={PORT}", "--num-cpus=0", "--include-dashboard=false")
-        self._wait_for(self.head, lambda: any(one["port"] == PORT for one in listening()))
+        self._wait_for(self.head)
+        # one after another: of several that start on one machine at once, one sometimes waits for ever
         self.nodes = [self.add() for _ in range(nodes)]
-        for node in [self.head, *self.nodes]:
-            self.wait_for(node)
 
     def add(self, *, hidden: str | None = None) -> subprocess.Popen[bytes]:
         """Start one more node, before which the folder ``hidden`` is empty, as if it were not mounted there."""
-        return self._start(f"--address={self.address}", "--num-cpus=1", hidden=hidden)
-
-    def wait_for(self, node: subprocess.Popen[bytes]) -> None:
-        """Until a node is part of the cluster."""
-        self._wait_for(node, lambda: b"Ray runtime started" in self._said[node.pid].read_bytes())
+        node = self._start(f"--address={self.address}", "--num-cpus=1", hidden=hidden)
+        self._wait_for(node)
+        return node
 
     def _start(self, *options: str, hidden: str | None = None) -> subprocess.Popen[bytes]:
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
@@ -57,9 +53,10 @@ class Cluster:
         self._said[node.pid] = said
         return node
 
-    def _wait_for(self, node: subprocess.Popen[bytes], ready: Callable[[], bool]) -> None:
+    def _wait_for(self, node: subprocess.Popen[bytes]) -> None:
+        """Until a node is part of the cluster."""
         until = time.monotonic() + START_S
-        while not ready():
+        while b"Ray runtime started" not in self._said[node.pid].read_bytes():
             assert node.poll() is None, f"a node did not start: {self._said[node.pid].read_text()}"
             assert time.monotonic() < until, f"a node took too long: {self._said[node.pid].read_text()}"
             time.sleep(0.1)

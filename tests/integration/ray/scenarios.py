@@ -58,7 +58,7 @@ def index_through_deaths(
         at_s[what] = round(time.monotonic() - began, 1)
 
     with Cluster(nodes) as cluster:
-        mark("the head is up")
+        mark("the cluster is up")
         Index.create(index, model=MODEL, moments="whole").close()
         driver = [sys.executable, str(HERE / "driver.py"), cluster.address, str(index), videos]
         first = subprocess.Popen(driver, stdin=subprocess.DEVNULL, stdout=sys.stderr)
@@ -90,7 +90,6 @@ def index_through_deaths(
         mark("the command has ended")
         if with_blind_node:
             cluster.nodes.append(cluster.add(hidden=videos))
-            cluster.wait_for(cluster.nodes[-1])
             seen["with_blind_node"] = _command(videos, *again)
             mark("the command with a blind node has ended")
     return {**seen, "at_s": at_s}

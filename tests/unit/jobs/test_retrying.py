@@ -90,6 +90,27 @@ def test_what_is_too_large_to_keep_is_asked_once() -> None:
     assert len(seen["bodies"]) == 1
 
 
+def test_nobody_is_asked_again_for_a_client_that_has_gone() -> None:
+    tries: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        tries.append(1)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    messages = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        raise AssertionError(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/api/videos", "headers": []}
+    asyncio.run(Retrying(app)(scope, receive, send))
+    assert len(tries) == 1
+
+
 def test_serve_finds_the_layer_by_its_name() -> None:
     from ray._common.utils import import_attr
 
