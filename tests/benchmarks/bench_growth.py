@@ -112,7 +112,7 @@ def ask(
         candidates, whole = timed(proposed, texts), timed(answered, texts)
         memory["asked"] = proportional_set()
         rows = np.stack([stored.candidates(text, DEPTH_COMPARED)[0].numpy() for text in texts])
-    np.save(work / f"rows-{moments}-{engine}.npy", rows)
+    np.save(work / f"rows-{engine}.npy", rows)
     return {
         "depth": seen,
         "opening": opening,
@@ -198,7 +198,7 @@ def measure(
     finally:
         if not keep:
             shutil.rmtree(index, ignore_errors=True)
-    exact, coded = (np.load(work / f"rows-{moments}-{engine}.npy") for engine in COMPARED)
+    exact, coded = (np.load(work / f"rows-{engine}.npy") for engine in COMPARED)
     found = [np.isin(own, theirs).mean() for own, theirs in zip(exact, coded, strict=True)]
     result["engines"]["faiss"][f"recall_at_{DEPTH_COMPARED}"] = float(np.mean(found))
     return result
