@@ -27,7 +27,18 @@ __all__ = ["interfaces", "run_inside", "why_not"]
 
 TESTS = Path(__file__).resolve().parents[2]
 
-UNSHARE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+# ends with us, and all of the namespace with it
+UNSHARE = [
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--net",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+]
 AS_NOBODY = ["--map-root-user"]  # where we are not root: a user namespace around the others
 
 SHOWN_CHARS = 6000
@@ -38,8 +49,8 @@ def why_not() -> str | None:
     """Why no scenario can be run here; None: it can."""
     if find_spec("ray") is None:
         return "ray is not installed: pip install 'framesift[ray]'"
-    if shutil.which("unshare") is None:
-        return "there is no unshare command, without which Ray would listen to the network"
+    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        return "there are no unshare and setpriv commands, without which Ray would listen to the network"
     tried = subprocess.run([*_unshare(), "true"], capture_output=True, text=True, check=False)
     return None if tried.returncode == 0 else f"namespaces are not permitted here: {tried.stderr.strip()}"
 
