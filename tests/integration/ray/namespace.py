@@ -1,10 +1,10 @@
 """A place for Ray that nothing outside can reach: a network namespace of its own, in which only loopback exists.
 
 Ray listens on every interface when it is given an address of the network, and what a mistake in an address would do
-is not to be tried out. So no test starts it anywhere else: a scenario (a
-function of scenarios.py) runs in a process of its own inside a fresh namespace, and what it returns comes back as
-JSON. The namespace has its own process ids as well, so that everything that was started in it ends with it, however
-it ends; and its own home folder, with a token that every node must know.
+is not to be tried out. So no test starts it anywhere else: a scenario (a function of scenarios.py) runs in a process
+of its own inside a fresh namespace, and what it returns comes back as JSON. The namespace has its own process ids as
+well, so that everything that was started in it ends with it, however it ends; and its own home folder, with a token
+that every node must know.
 """
 
 from __future__ import annotations
