@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def rendered(first: int, count: int) -> Path:
     missing = count - sum(path.suffix == ".mp4" for path in folder.iterdir())
     if missing:
         _say(f"rendering {missing} videos")
-        with ProcessPoolExecutor() as pool:
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             parts = [(folder, first + start, min(50, count - start)) for start in range(0, count, 50)]
             list(pool.map(_render, parts))
     return folder
