@@ -35,7 +35,7 @@ from record import machine  # noqa: E402
 from framesift.index import BuildConfig, Index  # noqa: E402
 from framesift.storyboard import draw_storyboard, write_videos  # noqa: E402
 from framesift.web.settings import cache_folder  # noqa: E402
-from integration.ray.namespace import interfaces, run_inside, why_not  # noqa: E402
+from integration.ray.namespace import run_inside, why_not  # noqa: E402
 from integration.ray.tables import FLOATS, rows_of, same_rows  # noqa: E402
 
 MODEL = "storyboard-xpool"
@@ -65,7 +65,6 @@ def main() -> None:
         document = {
             "provenance": "tests/benchmarks/bench_ray.py",
             "machine": machine(),
-            "interfaces_outside": interfaces(),
             "index": indexing(work, videos, options.videos),
             "serve": serving(work, more, options.clients),
         }
