@@ -41,6 +41,12 @@ def by_codes(vectors: Floats) -> CandidateIndex:
     return FaissCandidates(quantizer, quantizer.encode(vectors), rows, ArrayVectors(vectors), RESCORED)
 
 
+def by_lists(vectors: Floats) -> CandidateIndex:
+    quantizer = Quantizer.train(vectors, lists=100) if len(vectors) >= 100 else LISTED
+    rows = np.arange(len(vectors))
+    return FaissCandidates(quantizer, quantizer.encode(vectors), rows, ArrayVectors(vectors), RESCORED)
+
+
 def partly_coded(vectors: Floats) -> CandidateIndex:
     """Every tenth row is new, and so are the last hundred."""
     rows = np.arange(len(vectors))
@@ -68,12 +74,14 @@ def by_coded_frame(vectors: Floats) -> CandidateIndex:
 
 VECTORS = clustered(ROWS, DIM)
 QUANTIZER = Quantizer.train(VECTORS)
+LISTED = Quantizer.train(VECTORS, lists=100)
 QUERIES = near(VECTORS, QUERIED)
 EXACT = {"exact": exact, "frame": by_frame}
 ENGINES: dict[str, Callable[[Floats], CandidateIndex]] = {
     **EXACT,
     "faiss": by_codes,
     "faiss, partly coded": partly_coded,
+    "faiss, in lists": by_lists,
     "frame by faiss": by_coded_frame,
 }
 LEAST_RECALL = 0.99

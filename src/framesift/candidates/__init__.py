@@ -6,9 +6,11 @@ from .by_frame import ByFrame
 from .config import EXACT_UP_TO, CandidateConfig, choose, default_depth
 from .exact import ExactCandidates
 from .faiss_codes import FaissCandidates, Quantizer
+from .lists import SAMPLED_PER_LIST, lists_for
 
 __all__ = [
     "EXACT_UP_TO",
+    "SAMPLED_PER_LIST",
     "ArrayVectors",
     "ByFrame",
     "CandidateConfig",
@@ -20,4 +22,5 @@ __all__ = [
     "Vectors",
     "choose",
     "default_depth",
+    "lists_for",
 ]

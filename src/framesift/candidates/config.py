@@ -25,6 +25,8 @@ class CandidateConfig:
         by: what a moment is found by: the ``mean`` of its frames, or its best ``frame``.
         rescored: how many of the rows that an approximate engine finds are scored again from their exact vectors; it
             grows with the candidate depth. More finds more of the rows that exact scoring finds, for more work.
+        probes: how many lists of codes ``faiss`` reads for a query, where the codes are in lists (from
+            ``lists_for`` on); None: as many as can be expected to hold what exact scoring finds.
         milvus_uri: where the server is, ``http://host:19530``, or the path of a Milvus Lite file.
         milvus_collection: its collection; by default one named after the index.
     """
@@ -32,6 +34,7 @@ class CandidateConfig:
     kind: Literal["auto", "exact", "faiss", "milvus"] = "auto"
     by: Literal["mean", "frame"] = "mean"
     rescored: int = 1000
+    probes: int | None = None
     milvus_uri: str | None = None
     milvus_collection: str | None = None
 
@@ -44,6 +47,10 @@ class CandidateConfig:
                 raise ConfigError(f"candidates.{key} is {value!r}; it must be one of {', '.join(choices)}")
         if self.rescored < 1:
             raise ConfigError(f"candidates.rescored is {self.rescored}; it must be at least 1")
+        if self.probes is not None and self.probes < 1:
+            raise ConfigError(
+                f"candidates.probes is {self.probes}; it must be at least 1, or None for as many as it takes"
+            )
 
 
 def choose(rows: int, config: CandidateConfig) -> Literal["exact", "faiss", "milvus"]:

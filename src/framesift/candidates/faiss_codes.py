@@ -1,7 +1,11 @@
-"""Candidates from short codes: all are scanned with faiss, and the best scored again from their exact vectors."""
+"""Candidates from short codes: they are scanned with faiss, and the best scored again from their exact vectors.
+
+Without lists (see :mod:`.lists`) all codes are scanned, with them those of some lists.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +16,7 @@ from .asking import checked_queries
 from .base import CandidateIndex, Found, Vectors
 from .best import best, stacked
 from .exact import ExactCandidates, dot_products, score_rows
+from .lists import Probing
 from .quantizer import Quantizer
 
 __all__ = ["FaissCandidates", "Quantizer", "packed"]
@@ -25,26 +30,30 @@ SCANNED_PER_TAKEN = 256  # codes that are scanned in the time in which one scatt
 BLOCK_ROWS = 32  # rows that the scan compares at once
 HALF = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]  # faiss, pq4_fast_scan.cpp: perm0
 ROW_ORDER = np.array([*HALF, *(16 + row for row in HALF)])
+ONE_LIST = np.zeros(1, np.int64)
 PACKED_AT_ONCE = 128  # blocks: 256 KiB of codes stay in the processor's cache
 
 
 class FaissCandidates(CandidateIndex):
     """Scans codes, then scores the best rows from their vectors.
 
-    The codes lie in an inverted file of one list, because faiss's flat fast scan knows no filter and this one does. A
-    filter acts within the scan: it costs next to nothing and the rows scored again are all allowed ones.
+    The codes lie in an inverted file, of one list where the quantizer has none, because faiss's flat fast scan knows no
+    filter and this one does. A filter acts within the scan: it costs next to nothing and the rows scored again are all
+    allowed ones.
 
     Args:
         quantizer: made the codes.
-        codes: ``[coded, code_bytes]``; copied into another order, in some 0.2 s a million.
+        codes: ``[coded, code_bytes]``; copied into another order, in less than a second a million.
         coded_rows: the row of each code, ``[coded]`` ascending. Rows without a code are scored exactly.
         vectors: of all rows.
         rescored: how many rows are scored again at first, but at least four times the depth; more where scores leave
             doubt.
+        probes: how many lists are read for a query; None: as many as it takes to find what reading all would find.
+            Without lists it has no effect.
 
     Raises:
         ShapeError: the arguments do not fit one another.
-        InputError: ``coded_rows`` do not ascend, or are not rows of ``vectors``.
+        InputError: ``coded_rows`` do not ascend, or are not rows of ``vectors``; a code is of a list that there is not.
     """
 
     name: ClassVar[str] = "faiss"
@@ -56,6 +65,7 @@ class FaissCandidates(CandidateIndex):
         coded_rows: NDArray[np.int64],
         vectors: Vectors,
         rescored: int = 1000,
+        probes: int | None = None,
     ) -> None:
         if codes.shape != (len(coded_rows), quantizer.code_bytes):
             expected = f"[{len(coded_rows)}, {quantizer.code_bytes}]"
@@ -72,11 +82,22 @@ class FaissCandidates(CandidateIndex):
         self._vectors = vectors
         self._exact = ExactCandidates(vectors)
         self._rescored = rescored
+        self._probes = probes
         coded = np.zeros(len(vectors), np.bool_)
         coded[rows] = True
         self._fresh = np.flatnonzero(~coded)
         self._coded = len(rows)
-        self._codes, self._keep = _one_list(quantizer, codes, rows)
+        numbers = quantizer.list_of(codes)
+        self._count = 1 if quantizer.lists is None else len(quantizer.lists)
+        if len(numbers) and numbers.max() >= self._count:
+            raise InputError(
+                f"a code is of list {numbers.max()}, and there are {self._count}; the codes are damaged or another "
+                "quantizer's: encode the vectors again"
+            )
+        self._sizes = np.bincount(numbers, minlength=self._count)
+        self._list_of = np.full(len(vectors), self._count, np.uint16)  # rows without a code are in none
+        self._list_of[rows] = numbers
+        self._codes, self._keep = _inverted_file(quantizer, codes, rows, numbers)
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -95,9 +116,12 @@ class FaissCandidates(CandidateIndex):
             return self._exact.search(queries, max(1, depth), allowed=allowed)
         fresh = self._fresh if allowed is None else self._fresh[allowed[self._fresh]]
         new = score_rows(self._vectors, queries, fresh, depth)
+        sizes = self._sizes
+        if allowed is not None and self._count > 1:
+            sizes = np.bincount(self._list_of[allowed], minlength=self._count + 1)[:-1]
         return stacked(
             [
-                self._best(query, depth, scanned, allowed, one)
+                self._best(query, depth, scanned, allowed, sizes, one)
                 for query, one in zip(queries, new, strict=True)
             ],
             depth,
@@ -109,24 +133,34 @@ class FaissCandidates(CandidateIndex):
         depth: int,
         scanned: int,
         allowed: NDArray[np.bool_] | None,
+        sizes: NDArray[np.int64],
         new: tuple[NDArray[np.int64], NDArray[np.float32]],
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The best rows for one query, ``new`` ones without a code among them.
 
         Rows that were scored again say how far codes are off. Where a row that was not might well be better than the
-        last one found, more are scored: after a filter that leaves none of the rows near the query, for instance.
+        last one found, more are scored: after a filter that leaves none of the rows near the query, for instance. And
+        the last one found says how many better ones can be expected in lists that were not read.
         """
         most = min(self._coded, MOST_RESCORED * scanned)
+        by_mean = float(query @ self._quantizer.mean)  # the same for all rows
+        probing: Probing | None = None
+        if self._quantizer.lists is not None:
+            prospect = self._quantizer.lists.prospect(query, sizes)
+            probing = Probing(prospect, depth=depth, least=scanned, probes=self._probes)
         while True:
-            rows, by_code = self._scan(query, scanned, allowed)
+            rows, by_code = self._scan(query, scanned, probing.lists if probing else ONE_LIST, allowed)
             scores = dot_products(query[None], self._vectors.take(rows))[0]
             found = best(np.concatenate([rows, new[0]]), np.concatenate([scores, new[1]]), depth)
-            if len(found[0]) < depth:
+            enough = len(found[0]) == depth
+            if probing is not None and probing.more(float(found[1][-1]) - by_mean if enough else None):
+                continue
+            if not enough:
                 # The scan leaves out rows whose code is the worst one possible. It takes a gallery of copies of one
                 # moment to notice, but a promise is a promise.
                 exact = self._exact.search(query[None], depth, allowed=allowed)
                 return exact.rows[0], exact.scores[0]
-            error = scores - by_code  # and the query's product with the mean, the same for all rows
+            error = scores - by_code  # and ``by_mean``
             if scanned >= most or len(rows) < scanned:
                 return found
             if found[1][-1] >= by_code.min() + error.mean() + MARGIN * error.std():
@@ -134,42 +168,98 @@ class FaissCandidates(CandidateIndex):
             scanned = min(2 * scanned, most)
 
     def _scan(
-        self, query: NDArray[np.float32], depth: int, allowed: NDArray[np.bool_] | None
+        self,
+        query: NDArray[np.float32],
+        depth: int,
+        lists: NDArray[np.int64],
+        allowed: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The ``depth`` allowed rows with the best codes, ascending as they lie in memory, and their scores by code."""
+        """The ``depth`` allowed rows of some lists with the best codes, ascending as they lie in memory, and their
+        scores by code."""
         import faiss
 
         parameters: Any = faiss.SearchParametersIVF()
-        parameters.nprobe = 1
+        parameters.nprobe = len(lists)
         if allowed is not None:
             bits = np.packbits(allowed, bitorder="little")
             selector: Any = faiss.IDSelectorBitmap
             parameters.sel = kept = selector(bits)  # parameters only point to it
             assert kept
         rotated = query[None] @ self._quantizer.rotation
+        count = max(1, min(depth, self._coded))
+        unused = np.zeros(
+            len(lists), np.float32
+        )  # scores of centroids: codes are not of differences from them
+        scores, ids = np.empty(count, np.float32), np.empty(count, np.int64)
         # One query at a time: faiss starts OpenMP threads for several, beside those of whoever calls.
-        scores, ids = self._codes.search(rotated, max(1, min(depth, self._coded)), params=parameters)
-        order = np.argsort(ids[0])[np.count_nonzero(ids[0] < 0) :]  # -1 stands for no more rows
-        return ids[0, order], scores[0, order]
+        self._codes.search_preassigned_c(
+            1,
+            faiss.swig_ptr(rotated),
+            count,
+            faiss.swig_ptr(lists),
+            faiss.swig_ptr(unused),
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(ids),
+            False,
+            parameters,
+        )
+        order = np.argsort(ids)[np.count_nonzero(ids < 0) :]  # -1 stands for no more rows
+        return ids[order], scores[order]
 
 
-def _one_list(quantizer: Quantizer, codes: NDArray[np.uint8], rows: NDArray[np.int64]) -> tuple[Any, Any]:
+def _inverted_file(
+    quantizer: Quantizer, codes: NDArray[np.uint8], rows: NDArray[np.int64], numbers: NDArray[np.uint16]
+) -> tuple[Any, Any]:
     """The index that is scanned, and what has to live as long as it."""
     import faiss
 
     parts, _, width = quantizer.centroids.shape
     dim = parts * width
-    origin = faiss.IndexFlatIP(dim)
-    origin.add(np.zeros((1, dim), np.float32))
-    index: Any = faiss.IndexIVFPQFastScan(origin, dim, 1, parts, 4, faiss.METRIC_INNER_PRODUCT)
+    count = 1 if quantizer.lists is None else len(quantizer.lists)
+    origin = faiss.IndexFlatIP(dim)  # empty: which lists are read is not for faiss to say
+    index: Any = faiss.IndexIVFPQFastScan(origin, dim, count, parts, 4, faiss.METRIC_INNER_PRODUCT)
     index.by_residual = False
     faiss.copy_array_to_vector(quantizer.centroids.reshape(-1), index.pq.centroids)
     index.is_trained = True
-    if len(rows):
-        blocks = packed(codes)  # named, since a pointer does not keep it alive
-        index.invlists.add_entries(0, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(blocks))
     index.ntotal = len(rows)
+    for number, ids, blocks in _lists(codes, rows, numbers, quantizer.list_bytes):
+        index.invlists.add_entries(number, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(blocks))
     return index, origin
+
+
+def _lists(
+    codes: NDArray[np.uint8], rows: NDArray[np.int64], numbers: NDArray[np.uint16], list_bytes: int
+) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint8]]]:
+    """Every list that has rows: its number, its rows, and their codes as :func:`packed`.
+
+    Lists are packed some at a time, since each has but a few blocks.
+    """
+    if not list_bytes:
+        if len(rows):
+            yield 0, rows, packed(codes)
+        return
+    order = np.argsort(numbers, kind="stable")
+    sizes = np.bincount(numbers)
+    ends = np.cumsum(sizes)
+    starts = ends - sizes
+    num_blocks = -(-sizes // BLOCK_ROWS)  # every list begins with a block of its own
+    block_ends = np.cumsum(num_blocks)
+    block_starts = block_ends - num_blocks
+    first = 0
+    while first < len(sizes):
+        fit = int(np.searchsorted(block_ends, block_starts[first] + PACKED_AT_ONCE, side="right"))
+        some = slice(first, max(first + 1, fit))
+        own = order[starts[first] : ends[some][-1]]
+        block_start = block_starts[some] - block_starts[first]
+        spaced = np.zeros((int(num_blocks[some].sum()) * BLOCK_ROWS, codes.shape[1] - list_bytes), np.uint8)
+        shift = np.repeat(BLOCK_ROWS * block_start - (starts[some] - starts[first]), sizes[some])
+        spaced[np.arange(len(own)) + shift] = codes[own, list_bytes:]
+        blocks = packed(spaced)
+        for number in range(some.start, some.stop):
+            if sizes[number]:
+                own_rows = np.ascontiguousarray(rows[order[starts[number] : ends[number]]])
+                yield number, own_rows, blocks[block_start[number - first] :]
+        first = some.stop
 
 
 def packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -15,6 +15,9 @@ scored again; tests/benchmarks/bench_candidate_codes.py measures them:
   would cost most, so it is spread evenly. (Dealing the directions out to parts of equal variance instead, as optimised
   product quantisation does, was better than a rotation alone and worse than this.)
 
+A quantizer may also know lists of similar rows (see :mod:`.lists`); then a code begins with the number of its row's
+list, so that whoever keeps codes need not know of them.
+
 RaBitQ with fast scan (one bit a dimension, 72 bytes) needs more rows and nearly three times the CPU time of a scan.
 """
 
@@ -29,12 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ShapeError
+from .lists import Lists
 
 __all__ = ["Quantizer"]
 
 MAGIC = b"framesift codes 1\n"
 CENTROIDS = 16  # what 4 bits can name
 LEAST_PARTS = 128  # 64 bytes a code: narrower vectors get them too, as far as they have dimensions
+LIST_BYTES = 2
 WIDEST_PART = 4  # dimensions; performance.md: PQ128x4 for 512
 TRAINED_ON = 16_384  # rows: 1,000 a centroid; faiss's k-means takes a quarter of them
 TESTED_ON = 4_096
@@ -47,7 +52,9 @@ class Quantizer:
     Attributes:
         dim: width of the vectors.
         parts: half-bytes of a code; even.
-        code_bytes: bytes of a code.
+        code_bytes: bytes of a code; its first :attr:`list_bytes` are the number of a list, little-endian.
+        list_bytes: 2 with lists, 0 without.
+        lists: which lists of rows there are; None: none.
         mean: what is subtracted first, ``[dim]``.
         rotation: into what is coded, ``[dim, parts x width]``; its columns are orthonormal, or its rows where these are
             fewer.
@@ -56,30 +63,40 @@ class Quantizer:
     """
 
     def __init__(
-        self, *, mean: NDArray[np.float32], rotation: NDArray[np.float32], centroids: NDArray[np.float32]
+        self,
+        *,
+        mean: NDArray[np.float32],
+        rotation: NDArray[np.float32],
+        centroids: NDArray[np.float32],
+        lists: Lists | None = None,
     ) -> None:
         self.mean = mean
         self.rotation = rotation
         self.centroids = centroids
         self.dim = len(mean)
         self.parts = len(centroids)
-        self.code_bytes = self.parts // 2
+        self.lists = lists
+        self.list_bytes = LIST_BYTES if lists else 0
+        self.code_bytes = self.list_bytes + self.parts // 2
         self.digest = hashlib.sha256(self.to_bytes()).hexdigest()[:16]
 
     def __repr__(self) -> str:
-        return f"<Quantizer {self.dim} -> {self.code_bytes} bytes, {self.digest}>"
+        listed = f", {len(self.lists)} lists" if self.lists else ""
+        return f"<Quantizer {self.dim} -> {self.code_bytes} bytes{listed}, {self.digest}>"
 
     @classmethod
-    def train(cls, sample: NDArray[np.float32], *, seed: int = 0) -> Self:
+    def train(cls, sample: NDArray[np.float32], *, lists: int = 0, seed: int = 0) -> Self:
         """Learns from a sample of the vectors, which takes some CPU seconds at 512.
 
         Args:
-            sample: ``[row, dim]``, drawn at random; 20,000 rows are enough.
+            sample: ``[row, dim]``, drawn at random; 20,000 rows are enough, or 16 a list, where that is more.
+            lists: how many to learn, as :func:`.lists_for` advises; 0: none.
             seed: of the rotation and the clustering.
 
         Raises:
             ShapeError: ``sample`` is not ``[row, dim]``.
-            InputError: it has fewer than 16 rows, or values that are not finite.
+            InputError: it has fewer than 16 rows, or fewer rows than lists, or values that are not finite; or there
+                cannot be so many lists.
         """
         if sample.ndim != 2 or not sample.shape[1]:
             raise ShapeError("sample", expected="[row, dim]", got=list(sample.shape))
@@ -105,7 +122,15 @@ class Quantizer:
             one = cls(mean=mean, rotation=rotation, centroids=centroids)
             error = held - one.decode(one.encode(held + mean)) + mean
             tried.append((float(np.square(error).mean()), one))
-        return min(tried, key=lambda pair: pair[0])[1]
+        plain = min(tried, key=lambda pair: pair[0])[1]
+        if not lists:
+            return plain
+        return cls(
+            mean=mean,
+            rotation=plain.rotation,
+            centroids=plain.centroids,
+            lists=Lists.train(np.asarray(sample, np.float32) - mean, directions, lists, seed=seed),
+        )
 
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Codes, ``[row, code_bytes]``, of vectors ``[row, dim]``.
@@ -119,16 +144,29 @@ class Quantizer:
         quantizer = _product_quantizer(self.centroids)
         for start in range(0, len(vectors), CODED_AT_ONCE):
             some = slice(start, start + CODED_AT_ONCE)
-            codes[some] = quantizer.compute_codes((vectors[some] - self.mean) @ self.rotation)
+            centred = vectors[some] - self.mean
+            codes[some, self.list_bytes :] = quantizer.compute_codes(centred @ self.rotation)
+            if self.lists is not None:
+                numbers = self.lists.numbers(centred).astype("<u2")
+                codes[some, : self.list_bytes] = numbers[:, None].view(np.uint8)
         return codes
+
+    def list_of(self, codes: NDArray[np.uint8]) -> NDArray[np.uint16]:
+        """The list of every row, ``[row]``, by codes ``[row, code_bytes]``; 0 without lists."""
+        if self.lists is None:
+            return np.zeros(len(codes), np.uint16)
+        return np.ascontiguousarray(codes[:, : self.list_bytes]).view("<u2")[:, 0].astype(np.uint16)
 
     def decode(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What codes ``[row, code_bytes]`` stand for, ``[row, dim]``."""
-        return _product_quantizer(self.centroids).decode(codes) @ self.rotation.T + self.mean
+        short = np.ascontiguousarray(codes[:, self.list_bytes :])
+        return _product_quantizer(self.centroids).decode(short) @ self.rotation.T + self.mean
 
     def to_bytes(self) -> bytes:
         """For a file; :meth:`from_bytes` reads it."""
-        arrays = (self.mean, self.rotation, self.centroids)
+        arrays = [self.mean, self.rotation, self.centroids]
+        if self.lists is not None:
+            arrays += [self.lists.directions, self.lists.centroids, self.lists.spread]
         head = json.dumps([list(array.shape) for array in arrays]).encode()
         body = (
             struct.pack("<I", len(head)) + head + b"".join(array.astype("<f4").tobytes() for array in arrays)
@@ -160,8 +198,12 @@ class Quantizer:
             count = int(np.prod(shape))
             arrays.append(np.frombuffer(body, "<f4", count, place).astype(np.float32).reshape(shape))
             place += 4 * count
-        mean, rotation, centroids = arrays
-        return cls(mean=mean, rotation=rotation, centroids=centroids)
+        mean, rotation, centroids, *of_lists = arrays
+        lists = None
+        if of_lists:
+            directions, list_centroids, spread = of_lists
+            lists = Lists(directions=directions, centroids=list_centroids, spread=spread)
+        return cls(mean=mean, rotation=rotation, centroids=centroids, lists=lists)
 
 
 def _parts(dim: int) -> int:

@@ -88,7 +88,9 @@ def _engine(
     codebook = rows.cache.codebook(by)
     if codebook is not None:
         codes, numbers = coded(rows, offset, by, codebook)
-        return FaissCandidates(codebook.quantizer, codes, numbers, vectors, config.rescored)
+        return FaissCandidates(
+            codebook.quantizer, codes, numbers, vectors, config.rescored, probes=config.probes
+        )
     if (
         config.kind == "auto" and by == "mean"
     ):  # nobody has built the cache yet: slower, with the same results

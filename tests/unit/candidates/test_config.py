@@ -33,6 +33,7 @@ def test_the_depth_is_never_more_than_there_is() -> None:
         ({"kind": "fiass"}, "kind is 'fiass'; it must be one of auto, exact"),
         ({"by": "video"}, "by is 'video'; it must be one of mean, frame"),
         ({"rescored": 0}, "rescored is 0; it must be at least 1"),
+        ({"probes": 0}, "probes is 0; it must be at least 1, or None"),
     ],
 )
 def test_a_wrong_value_says_what_is_right(values: dict[str, Any], message: str) -> None:

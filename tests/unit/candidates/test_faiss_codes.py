@@ -63,9 +63,9 @@ def test_the_scan_is_used_where_it_saves_work(monkeypatch: pytest.MonkeyPatch) -
     scanned: list[int] = []
     real = FaissCandidates._scan
 
-    def counting(self, query, depth, allowed):
+    def counting(self, query, depth, lists, allowed):
         scanned.append(depth)
-        return real(self, query, depth, allowed)
+        return real(self, query, depth, lists, allowed)
 
     monkeypatch.setattr(FaissCandidates, "_scan", counting)
     ours, query = engine(), VECTORS[:1]

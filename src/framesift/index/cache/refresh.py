@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ...candidates import EXACT_UP_TO, Quantizer
+from ...candidates import EXACT_UP_TO, SAMPLED_PER_LIST, Quantizer, lists_for
 from ..journal import why
 from .codes import By, Codebook, drop_codebook, drop_codes, unit_frames, write_codebook, write_codes
 from .folder import CacheFolder
@@ -166,7 +166,9 @@ class _Refresh:
         codebook = self._cache.codebook(by)
         fresh = codebook is None or rows >= RETRAINED_AT * codebook.trained_rows
         if codebook is None or fresh:
-            codebook = Codebook(quantizer=Quantizer.train(self._sample(by, rows)), trained_rows=rows)
+            lists = lists_for(rows)
+            sample = self._sample(by, rows, max(SAMPLE, SAMPLED_PER_LIST * lists))
+            codebook = Codebook(quantizer=Quantizer.train(sample, lists=lists), trained_rows=rows)
             self.trained += 1
         self._digests.append(codebook.quantizer.digest)
         for segment in self.segments:
@@ -181,9 +183,9 @@ class _Refresh:
         for segment in self.segments:
             drop_codes(segment.path, self._digests)
 
-    def _sample(self, by: By, rows: int) -> NDArray[np.float32]:
+    def _sample(self, by: By, rows: int, count: int) -> NDArray[np.float32]:
         """Rows drawn at random, the same ones every time."""
-        drawn = np.sort(np.random.default_rng(0).choice(rows, min(SAMPLE, rows), replace=False))
+        drawn = np.sort(np.random.default_rng(0).choice(rows, min(count, rows), replace=False))
         parts: list[NDArray[np.float32]] = []
         first = 0
         for segment in self.segments:
