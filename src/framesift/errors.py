@@ -156,7 +156,7 @@ class IndexLockedError(IndexStateError):
 
 
 class IndexCacheWarning(UserWarning):
-    """Part of an index's cache is damaged or could not be written; its tables are read instead, with the same results."""
+    """Part of an index's cache is damaged or could not be written; its tables are read instead, with equal results."""
 
 
 class IndexRecoveredWarning(UserWarning):
