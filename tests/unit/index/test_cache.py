@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -304,6 +305,26 @@ def test_codes_are_used_kept_and_trained_again(store: Store, by: str) -> None:
     names = {path.name for path in cache.segments.glob("*/codes-*")}
     assert len(names) == 4  # those of the codebooks before are gone
     assert len(list(cache.path.glob("codebook-*"))) == 4
+
+
+@pytest.mark.parametrize("probes", [None, 1])
+def test_codes_of_a_large_gallery_are_in_lists(
+    store: Store, monkeypatch: pytest.MonkeyPatch, probes: int | None
+) -> None:
+    monkeypatch.setattr(sys.modules["framesift.index.cache.refresh"], "lists_for", lambda rows: rows // 18)
+    cache = refreshed(store, CacheSettings(codes=True))
+    codebook = cache.codebook("mean")
+    assert codebook is not None
+    assert codebook.quantizer.lists is not None
+    assert len(codebook.quantizer.lists) == 5
+    add(store, 30, 2)
+    config = CandidateConfig(kind="faiss", rescored=8, probes=probes)
+    gallery = LanceGallery(store, META, config=config)
+    exact = LanceGallery(store, META, config=CandidateConfig(kind="exact"))
+    found, best = gallery.candidates(texts(), 2), exact.candidates(texts(), 2)
+    assert found.shape == best.shape
+    if probes is None:
+        assert torch.equal(found, best)
 
 
 @pytest.mark.parametrize(
