@@ -7,6 +7,7 @@ from .config import EXACT_UP_TO, CandidateConfig, choose, default_depth
 from .exact import ExactCandidates
 from .faiss_codes import FaissCandidates, Quantizer
 from .lists import SAMPLED_PER_LIST, lists_for
+from .scenes import scenes_of
 
 __all__ = [
     "EXACT_UP_TO",
@@ -23,4 +24,5 @@ __all__ = [
     "choose",
     "default_depth",
     "lists_for",
+    "scenes_of",
 ]

@@ -12,7 +12,9 @@ __all__ = ["EXACT_UP_TO", "CandidateConfig", "choose", "default_depth"]
 EXACT_UP_TO = (
     100_000  # rows x 512 that one core scores in some 6 ms; below, an approximate engine has little to save
 )
-DEPTH = 200  # candidates that the matcher sees
+DEPTH = 200
+"""Candidates that the matcher sees: by scenes three times what 0.98 of X-Pool's own best ten take among 100,000 moments,
+and that grows by a quarter when moments become five times as many (results/bench-candidate-depth.json)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +24,9 @@ class CandidateConfig:
     Attributes:
         kind: the engine. ``auto`` takes ``exact`` for small galleries and ``faiss`` for larger ones; ``milvus`` asks a
             server, which has to be filled first.
-        by: what a moment is found by: the ``mean`` of its frames, or its best ``frame``.
+        by: what a moment is found by: the ``mean`` of its frames, its best ``frame``, or its best ``scene`` or pair of
+            scenes (:func:`.scenes_of`). ``auto`` takes what the model's matcher calls for: the mean where that decides
+            its scores, else scenes.
         rescored: how many of the rows that an approximate engine finds are scored again from their exact vectors; it
             grows with the candidate depth. More finds more of the rows that exact scoring finds, for more work.
         probes: how many lists of codes ``faiss`` reads for a query, where the codes are in lists (from
@@ -32,7 +36,7 @@ class CandidateConfig:
     """
 
     kind: Literal["auto", "exact", "faiss", "milvus"] = "auto"
-    by: Literal["mean", "frame"] = "mean"
+    by: Literal["auto", "mean", "frame", "scene"] = "auto"
     rescored: int = 1000
     probes: int | None = None
     milvus_uri: str | None = None
@@ -41,7 +45,7 @@ class CandidateConfig:
     def __post_init__(self) -> None:
         for key, value, choices in (
             ("kind", self.kind, ("auto", "exact", "faiss", "milvus")),
-            ("by", self.by, ("mean", "frame")),
+            ("by", self.by, ("auto", "mean", "frame", "scene")),
         ):
             if value not in choices:
                 raise ConfigError(f"candidates.{key} is {value!r}; it must be one of {', '.join(choices)}")
@@ -57,7 +61,7 @@ def choose(rows: int, config: CandidateConfig) -> Literal["exact", "faiss", "mil
     """The engine for a gallery.
 
     Args:
-        rows: how many vectors are searched: moments, or frames with ``by="frame"``.
+        rows: how many vectors are searched: moments by their means, else frames, or scenes with pairs of them.
         config: what was asked for.
     """
     if config.kind == "auto":

@@ -189,7 +189,7 @@ def open_milvus(
             "candidates.milvus_uri is not set; candidates from Milvus need the address of a server, such as "
             "http://localhost:19530"
         )
-    if config.by != "mean":
+    if config.by not in ("auto", "mean"):
         raise ConfigError(
             f"candidates.by is {config.by!r}, but Milvus holds one vector a moment; take by='mean', or another engine"
         )

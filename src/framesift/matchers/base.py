@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -42,6 +42,10 @@ class Matcher(nn.Module, ABC):
 
     config: Any
     """The ``Config`` that it was made from."""
+
+    found_by: ClassVar[Literal["mean", "scene"]] = "scene"
+    """What a large gallery proposes candidates by: the best of a video's scenes and pairs of scenes, since what attends
+    to some frames scores high by these; or the mean of its frames, where the score is that mean's cosine."""
 
     explains: ClassVar[frozenset[Explained]] = frozenset({"frame_weight"})
     """Fields that :meth:`explain` fills, besides the scores."""

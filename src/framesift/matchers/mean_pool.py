@@ -29,6 +29,7 @@ class MeanPool(Matcher):
     """Cosine of the text and the mean of the unit frames."""
 
     name = "mean_pool"
+    found_by = "mean"
     Config = MeanPoolConfig
 
     def __init__(self, config: MeanPoolConfig | None = None) -> None:

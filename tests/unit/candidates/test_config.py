@@ -31,7 +31,7 @@ def test_the_depth_is_never_more_than_there_is() -> None:
     ("values", "message"),
     [
         ({"kind": "fiass"}, "kind is 'fiass'; it must be one of auto, exact"),
-        ({"by": "video"}, "by is 'video'; it must be one of mean, frame"),
+        ({"by": "video"}, "by is 'video'; it must be one of auto, mean, frame, scene"),
         ({"rescored": 0}, "rescored is 0; it must be at least 1"),
         ({"probes": 0}, "probes is 0; it must be at least 1, or None"),
     ],
