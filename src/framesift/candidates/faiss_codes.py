@@ -148,9 +148,11 @@ class FaissCandidates(CandidateIndex):
         if self._quantizer.lists is not None:
             prospect = self._quantizer.lists.prospect(query, sizes)
             probing = Probing(prospect, depth=depth, least=scanned, probes=self._probes)
+        rows, scores = np.empty(0, np.int64), np.empty(0, np.float32)
         while True:
+            known = rows, scores
             rows, by_code = self._scan(query, scanned, probing.lists if probing else ONE_LIST, allowed)
-            scores = dot_products(query[None], self._vectors.take(rows))[0]
+            scores = self._scored(query, rows, known)
             found = best(np.concatenate([rows, new[0]]), np.concatenate([scores, new[1]]), depth)
             enough = len(found[0]) == depth
             if probing is not None and probing.more(float(found[1][-1]) - by_mean if enough else None):
@@ -166,6 +168,22 @@ class FaissCandidates(CandidateIndex):
             if found[1][-1] >= by_code.min() + error.mean() + MARGIN * error.std():
                 return found
             scanned = min(2 * scanned, most)
+
+    def _scored(
+        self,
+        query: NDArray[np.float32],
+        rows: NDArray[np.int64],
+        known: tuple[NDArray[np.int64], NDArray[np.float32]],
+    ) -> NDArray[np.float32]:
+        """Dot products with some rows ``[row]``, ascending; of those that are ``known``, no vector is fetched again."""
+        scores = np.empty(len(rows), np.float32)
+        shared, here, there = np.intersect1d(rows, known[0], assume_unique=True, return_indices=True)
+        missing = np.ones(len(rows), np.bool_)
+        if len(shared):
+            scores[here] = known[1][there]
+            missing[here] = False
+        scores[missing] = dot_products(query[None], self._vectors.take(rows[missing]))[0]
+        return scores
 
     def _scan(
         self,

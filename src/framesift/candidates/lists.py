@@ -23,7 +23,9 @@ from ..errors import InputError
 
 __all__ = ["LISTS_FROM", "MOST_LISTS", "SAMPLED_PER_LIST", "Lists", "Probing", "Prospect", "lists_for"]
 
-LISTS_FROM = 500_000  # rows
+LISTS_FROM = (
+    500_000  # rows; from some 300,000 on, lists cost no more, even where a query lies between many of them
+)
 LISTS_PER_ROOT = (
     4  # 4 sqrt(rows): what it costs to look at the centroids grows as slowly as what is read of the lists
 )
@@ -33,7 +35,7 @@ ROUNDS = 8  # of k-means; more move the centroids by little
 DIRECTIONS = 64  # leading ones in which lists are apart; 128 and 256 find no more rows for more work
 
 PROBED = 0.999  # share of the rows wanted that are expected in the lists that are read at first
-ENOUGH = 0.997  # more are read where, by the rows found, they hold less than this share; not more than ``PROBED``
+ENOUGH = 0.997  # of them, by the rows found, that these lists hold; else more are read. Not more than PROBED
 
 REACH = 6.0  # deviations: beyond, a normal distribution has a thousand-millionth of its rows
 STEPS = 8  # of a deviation, in which scores are counted when the last score is estimated
