@@ -249,7 +249,7 @@ def test_verify_prune_and_compact_need_no_path(library: Path, tmp_path: Path) ->
     assert framesift("index", "videos", "-m", "storyboard-xpool", folder=tmp_path).returncode == 0
     checked = framesift("info", "--verify", folder=tmp_path)
     assert checked.returncode == 0, checked.stderr
-    assert checked.stdout.count(" ok  ") == 10
+    assert checked.stdout.count(" ok  ") == 12
     next((tmp_path / "videos").glob("*.mp4")).unlink()
     pruned = framesift("index", "--prune", "--compact", folder=tmp_path)
     assert pruned.returncode == 0, pruned.stderr
