@@ -13,8 +13,9 @@ EXACT_UP_TO = (
     100_000  # rows x 512 that one core scores in some 6 ms; below, an approximate engine has little to save
 )
 DEPTH = 200
-"""Candidates that the matcher sees: by scenes three times what 0.98 of X-Pool's own best ten take among 100,000 moments,
-and that grows by a quarter when moments become five times as many (results/bench-candidate-depth.json)."""
+"""Candidates that the matcher sees: by scenes three times what 0.98 of X-Pool's own best ten take among 100,000
+moments; what they take grows by a quarter when moments become five times as many (results/bench-candidate-depth.json).
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

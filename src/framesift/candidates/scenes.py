@@ -111,5 +111,6 @@ def _pairs(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale vectors to length one; a zero vector stays zero."""
-    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(norm > 0, norm, np.float32(1))
+    norm: NDArray[np.float32] = np.linalg.norm(vectors, axis=1, keepdims=True)
+    norm[norm == 0] = 1
+    return vectors / norm

@@ -7,10 +7,10 @@ comes after it is the same for all of them.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ..candidates import CandidateIndex
 
 __all__ = ["Catalogue", "LanceGallery", "MomentRow"]
+
+FoundBy: TypeAlias = Literal["mean", "scene"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,10 @@ class Catalogue:
     video: NDArray[np.int64]
 
 
+def _by_mean() -> FoundBy:
+    return "mean"
+
+
 class LanceGallery(Gallery):
     """One consistent state of an index; :meth:`refreshed` gives the next. Threads may share it.
 
@@ -75,6 +81,8 @@ class LanceGallery(Gallery):
         store: of the index.
         meta: of the index.
         config: what proposes candidates; default: chosen by size.
+        found_by: what the model's matcher calls for, where ``config`` leaves that open; asked when an engine is made,
+            so that nobody loads a model to look at an index. Default: the mean, as :class:`.MemoryGallery` has it.
         earlier: of an earlier version; what it has read is not read again.
     """
 
@@ -84,12 +92,13 @@ class LanceGallery(Gallery):
         meta: IndexMeta,
         *,
         config: CandidateConfig | None = None,
+        found_by: Callable[[], FoundBy] = _by_mean,
         earlier: LanceGallery | None = None,
     ) -> None:
         snapshot = store.snapshot()
         self.version = snapshot.version
         self.config = config or CandidateConfig()
-        self._store, self._meta = store, meta
+        self._store, self._meta, self._found_by = store, meta, found_by
         self._videos = snapshot.videos(
             columns=["video_id", "uri", "mtime_ns", "duration_s", "metadata"]
         ).combine_chunks()
@@ -151,7 +160,9 @@ class LanceGallery(Gallery):
         """This gallery, or a new one if the index has changed; only what was written since is read."""
         if self._store.version() == self.version:
             return self
-        return LanceGallery(self._store, self._meta, config=self.config, earlier=self)
+        return LanceGallery(
+            self._store, self._meta, config=self.config, found_by=self._found_by, earlier=self
+        )
 
     # ---- candidates
 
@@ -170,6 +181,7 @@ class LanceGallery(Gallery):
                     self._store.index,
                     self._rows,
                     self._offset,
+                    found_by=self._found_by(),
                     vectors=self._vectors,
                     moment_ids=self.moment_ids,
                     fingerprint=self._meta.fingerprint,

@@ -134,7 +134,8 @@ class Index:
                 not. Without it, the index's own is loaded when it is first needed.
             tag: see what :meth:`publish` published under this name, not what was committed last; when it is published
                 anew, see that. The index cannot be changed through such an object.
-            candidates: which engine proposes what is compared frame by frame; default: chosen by size.
+            candidates: which engine proposes what is compared frame by frame, and what it finds moments by; default:
+                chosen by size, and by the model's matcher.
 
         Raises:
             IndexNotFoundError: there is none at ``path``.
@@ -196,7 +197,12 @@ class Index:
             self._gallery = (
                 held.refreshed()
                 if held is not None
-                else LanceGallery(store, self._meta, config=self._candidates)
+                else LanceGallery(
+                    store,
+                    self._meta,
+                    config=self._candidates,
+                    found_by=lambda: self._model.get().matcher.found_by,
+                )
             )
             return self._gallery
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -52,6 +52,7 @@ def drawn(seed: int, counts: list[int], zeros: float) -> list[NDArray[np.float64
     return rows
 
 
+@settings(deadline=None)
 @given(
     seed=st.integers(0, 10**6),
     counts=st.lists(st.integers(0, 14), min_size=1, max_size=12),
@@ -66,6 +67,7 @@ def test_it_is_what_a_loop_finds(seed: int, counts: list[int], zeros: float) -> 
     assert vectors == pytest.approx(np.concatenate(expected), abs=1e-5)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), counts=st.lists(st.integers(0, 14), min_size=2, max_size=9))
 def test_a_row_depends_on_its_own_frames_only(seed: int, counts: list[int]) -> None:
     rows = [row.astype(np.float16) for row in drawn(seed, counts, 0.1)]

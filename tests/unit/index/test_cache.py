@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from framesift.candidates import CandidateConfig
+from framesift.candidates import CandidateConfig, scenes_of
 from framesift.errors import IndexCacheWarning, InputError
-from framesift.features import TextFeatures, unit
+from framesift.features import TextFeatures, VideoFeatures, unit
 from framesift.index.cache import CacheFolder, CacheSettings, refresh
 from framesift.index.cache.checks import row_checks
+from framesift.index.cache.codes import KINDS
 from framesift.index.gallery import LanceGallery
 from framesift.index.schema import IndexMeta, VideoRecord, moments_schema
 from framesift.index.store import Store
@@ -105,13 +106,13 @@ def texts(count: int = 5) -> TextFeatures:
     return TextFeatures(sentence=torch.randn(count, DIM, generator=torch.Generator().manual_seed(1)))
 
 
-def without_cache(store: Store) -> list[object]:
+def without_cache(store: Store, config: CandidateConfig | None = None) -> list[object]:
     """What the table alone gives."""
     aside = store.cache_folder.with_name("elsewhere")
     if store.cache_folder.exists():
         store.cache_folder.rename(aside)
     try:
-        return everything(LanceGallery(store, META))
+        return everything(LanceGallery(store, META, config=config))
     finally:
         if aside.exists():
             aside.rename(store.cache_folder)
@@ -281,7 +282,7 @@ def test_a_cache_that_cannot_be_changed_is_read_past(store: Store, monkeypatch: 
     assert len(cache.names()) == 3
 
 
-@pytest.mark.parametrize("by", ["mean", "frame"])
+@pytest.mark.parametrize("by", KINDS)
 def test_codes_are_used_kept_and_trained_again(store: Store, by: str) -> None:
     settings = CacheSettings(codes=True, frame_codes=True)
     cache = refreshed(store, settings)
@@ -294,17 +295,17 @@ def test_codes_are_used_kept_and_trained_again(store: Store, by: str) -> None:
     gallery = gallery.refreshed()
     assert torch.equal(gallery.candidates(texts(), 7), exact.refreshed().candidates(texts(), 7))
     report = refresh(cache, store.moments().get_fragments())
-    assert (report.trained, report.coded) == (0, 2)
+    assert (report.trained, report.coded) == (0, 3)
     add(store, 40, 90)
     report = refresh(cache, store.moments().get_fragments())
-    assert report.trained == 2
+    assert report.trained == 3
     second = cache.codebook(by)  # type: ignore[arg-type]
     assert first is not None
     assert second is not None
     assert first.quantizer.digest != second.quantizer.digest
     names = {path.name for path in cache.segments.glob("*/codes-*")}
-    assert len(names) == 4  # those of the codebooks before are gone
-    assert len(list(cache.path.glob("codebook-*"))) == 4
+    assert len(names) == 6  # those of the codebooks before are gone
+    assert len(list(cache.path.glob("codebook-*"))) == 6
 
 
 @pytest.mark.parametrize("probes", [None, 1])
@@ -327,21 +328,24 @@ def test_codes_of_a_large_gallery_are_in_lists(
         assert torch.equal(found, best)
 
 
+@pytest.mark.parametrize("by", ["mean", "scene"])
 @pytest.mark.parametrize(
-    "name", ["codebook-mean.json", "codebook-mean-*.bin", "segments/*/codes-*.u8", "segments/*/codes-*.json"]
+    "name", ["codebook-BY.json", "codebook-BY-DIGEST.bin", "codes-DIGEST.u8", "codes-DIGEST.json"]
 )
-def test_damaged_codes_are_noticed_and_made_again(store: Store, name: str) -> None:
+def test_damaged_codes_are_noticed_and_made_again(store: Store, name: str, by: str) -> None:
     cache = refreshed(store, CacheSettings(codes=True))
-    expected = without_cache(store)
-    flip(sorted(cache.path.glob(name))[0], 40)
+    codebook = cache.codebook(by)  # type: ignore[arg-type]
+    assert codebook is not None
+    expected = without_cache(store, CandidateConfig(by=by))  # type: ignore[arg-type]
+    flip(sorted(cache.path.rglob(name.replace("BY", by).replace("DIGEST", codebook.quantizer.digest)))[0], 40)
     assert cache.problems(store.moments().get_fragments())
     # without its codebook, faiss is refused when it was asked for by name
-    config = CandidateConfig(kind="faiss" if "segments" in name else "auto")
+    config = CandidateConfig(kind="faiss" if name.startswith("codes") else "auto", by=by)  # type: ignore[arg-type]
     with pytest.warns(IndexCacheWarning):
         found = everything_after_refresh(store, config)
     assert found == [expected, expected]
     assert not cache.problems(store.moments().get_fragments())
-    assert len(list(cache.segments.glob("*/codes-*.u8"))) == 3
+    assert len(list(cache.segments.glob("*/codes-*.u8"))) == 6
 
 
 def everything_after_refresh(store: Store, config: CandidateConfig) -> list[object]:
@@ -352,15 +356,15 @@ def everything_after_refresh(store: Store, config: CandidateConfig) -> list[obje
 
 
 def test_codes_that_are_not_there_are_asked_for(store: Store) -> None:
-    for by, option in (("mean", "--codes"), ("frame", "--frame-candidates")):
+    for by, option in (("mean", "--codes"), ("scene", "--codes"), ("frame", "--frame-candidates")):
         gallery = LanceGallery(store, META, config=CandidateConfig(kind="faiss", by=by))  # type: ignore[arg-type]
         with pytest.raises(InputError, match=option):
             gallery.candidates(texts(), 3)
 
 
-@pytest.mark.parametrize("by", ["mean", "frame"])
+@pytest.mark.parametrize("by", KINDS)
 @pytest.mark.parametrize("cached", [False, True])
-def test_candidates_by_mean_and_by_frame(store: Store, by: str, cached: bool) -> None:
+def test_candidates_by_mean_by_scene_and_by_frame(store: Store, by: str, cached: bool) -> None:
     if cached:
         refreshed(store)
     gallery = LanceGallery(store, META, config=CandidateConfig(by=by))  # type: ignore[arg-type]
@@ -368,13 +372,102 @@ def test_candidates_by_mean_and_by_frame(store: Store, by: str, cached: bool) ->
     features = gallery.features(torch.arange(len(gallery)))
     cosines = torch.einsum("td,vfd->tvf", sentences, unit(features.frame))
     best = cosines.masked_fill(~features.frame_mask, -2).amax(dim=2)
-    scores = best if by == "frame" else sentences @ gallery.vectors_of(torch.arange(len(gallery))).T
+    scores = {
+        "mean": sentences @ gallery.vectors_of(torch.arange(len(gallery))).T,
+        "scene": by_scene(sentences, features),
+        "frame": best,
+    }[by]
     allowed = np.arange(len(gallery)) % 3 == 0
     for mask in (None, allowed):
         kept = scores if mask is None else scores.masked_fill(~torch.from_numpy(mask), -2)
         expected = kept.topk(9, dim=1).indices.sort(dim=1).values
         assert torch.equal(gallery.candidates(texts(), 9, allowed=mask), expected)
     assert gallery.candidates(texts(), 1000, allowed=allowed).shape == (5, 30)
+
+
+def by_scene(sentences: torch.Tensor, features: VideoFeatures) -> torch.Tensor:
+    """Cosines with the best scene or pair of every row, one row at a time."""
+    columns = []
+    for frames, mask in zip(features.frame.numpy(), features.frame_mask.numpy(), strict=True):
+        vectors, _ = scenes_of(frames[mask], np.array([mask.sum()]))
+        columns.append((sentences @ torch.from_numpy(vectors).half().float().T).amax(dim=1))
+    return torch.stack(columns, dim=1)
+
+
+BY_SCENE = CandidateConfig(by="scene")
+
+
+def test_scenes_are_made_once_and_followed(store: Store) -> None:
+    cache = CacheFolder(store.cache_folder, DIM)
+    assert refresh(cache, store.moments().get_fragments()).scenes == 3
+    for path in sorted(cache.segments.glob("*/scenes.json"))[:1]:  # as in a cache of an earlier framesift
+        path.unlink()
+    store.remove(["video014", "video015"])
+    add(store, 40, 3)  # a part without a segment
+    assert everything(LanceGallery(store, META, config=BY_SCENE)) == without_cache(store, BY_SCENE)
+    assert refresh(cache, store.moments().get_fragments()).scenes == 2
+    assert refresh(cache, store.moments().get_fragments()).scenes == 0
+    assert everything(LanceGallery(store, META, config=BY_SCENE)) == without_cache(store, BY_SCENE)
+    cache.write_settings(CacheSettings(scenes=False))
+    refresh(cache, store.moments().get_fragments())
+    assert not list(cache.segments.glob("*/*scene*"))
+
+
+def test_the_matcher_says_what_moments_are_found_by(
+    store: Store, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    refreshed(store)
+    expected = LanceGallery(store, META, config=BY_SCENE).candidates(texts(), 7)
+    means = LanceGallery(store, META, config=CandidateConfig(by="mean")).candidates(texts(), 7)
+    assert not torch.equal(expected, means)
+    asked: list[int] = []
+    gallery = LanceGallery(store, META, found_by=lambda: asked.append(1) or "scene")
+    assert gallery.candidates(texts(), None).shape == (5, 90)
+    assert not asked  # nobody needs a model to look at all rows
+    assert torch.equal(gallery.refreshed().candidates(texts(), 7), expected)
+    assert asked
+    monkeypatch.setattr("framesift.index.engine.COMPUTED_UP_TO", 29)
+    assert torch.equal(LanceGallery(store, META, found_by=lambda: "scene").candidates(texts(), 7), expected)
+    assert not recwarn.list
+    shutil.rmtree(store.cache_folder)
+    with pytest.warns(IndexCacheWarning, match="lacks the scenes of 90 moments.*--refresh-cache"):
+        assert torch.equal(LanceGallery(store, META, found_by=lambda: "scene").candidates(texts(), 7), means)
+
+
+@pytest.mark.parametrize("coded", [False, True])
+@pytest.mark.parametrize("name", ["scenes.json", "scene-counts.u16", "scene-checks.u64", "scenes.f16"])
+def test_damaged_scenes_are_computed_and_made_again(store: Store, name: str, coded: bool) -> None:
+    cache = refreshed(store, CacheSettings(codes=coded))
+    config = CandidateConfig(by="scene", kind="faiss" if coded else "auto", rescored=4)
+    expected = without_cache(store, BY_SCENE)
+    chance = np.random.default_rng(0)
+    for _ in range(4):
+        path = sorted(cache.segments.glob(f"*/{name}"))[chance.integers(3)]
+        flip(path, int(chance.integers(path.stat().st_size)), int(chance.integers(8)))
+        assert cache.problems(store.moments().get_fragments())
+        with pytest.warns(IndexCacheWarning, match="scenes"):
+            assert found_and_made_again(store, config) == (expected, 1)
+        assert not cache.problems(store.moments().get_fragments())
+
+
+def found_and_made_again(store: Store, config: CandidateConfig) -> tuple[list[object], int]:
+    """What a gallery tells, and how many segments' scenes a refresh that reads all makes then."""
+    found = everything(LanceGallery(store, META, config=config))
+    cache = CacheFolder(store.cache_folder, DIM)
+    return found, refresh(cache, store.moments().get_fragments(), thorough=True).scenes
+
+
+def test_scenes_that_are_damaged_under_an_open_gallery_are_computed(store: Store) -> None:
+    cache = refreshed(store, CacheSettings(codes=True))
+    expected = without_cache(store, BY_SCENE)
+    gallery = LanceGallery(store, META, config=CandidateConfig(kind="faiss", by="scene", rescored=4))
+    _ = gallery.engine
+    for path in cache.segments.glob("*/scenes.f16"):
+        with path.open("r+b") as file:  # in place: it is mapped
+            file.write(bytes(path.stat().st_size))
+    with pytest.warns(IndexCacheWarning, match="scenes in the segment"):
+        assert everything(gallery) == expected
+    assert not list(cache.segments.glob("*/scenes.json"))
 
 
 def test_a_full_disk_leaves_what_was_there(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,8 @@
 """Codes of vectors and frames: the codebook that made them, and a file of codes in every segment.
 
-There is one codebook for moments' vectors (``mean``) and, where it was asked for, one for frames (``frame``). Codes are
-named by their codebook's digest, so that those of another are never mistaken for them.
+There is one codebook for moments' vectors (``mean``), one for their scenes and pairs of these (``scene``) and, where it
+was asked for, one for frames (``frame``). Codes are named by their codebook's digest, so that those of another are
+never mistaken for them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -21,23 +22,30 @@ from numpy.typing import NDArray
 from ...candidates import Quantizer
 from ...errors import InputError
 from ...features import unit
+from .scenes import number_of_scenes, open_scenes
 from .sealed import Damaged, read_checked, read_sealed, write_sealed, write_whole
 from .segment import Segment
 
 __all__ = [
+    "KINDS",
     "By",
     "Codebook",
+    "as_coded",
     "drop_codebook",
     "drop_codes",
+    "float_scenes",
     "read_codebook",
     "read_codes",
+    "stored_vectors",
     "unit_frames",
     "write_codebook",
     "write_codes",
 ]
 
-By: TypeAlias = Literal["mean", "frame"]
-"""What a code stands for: a moment's vector, or one of its frames."""
+By: TypeAlias = Literal["mean", "scene", "frame"]
+"""What a code stands for: a moment's vector, one of its scenes or of the pairs of them, or one of its frames."""
+
+KINDS: tuple[By, ...] = ("mean", "scene", "frame")
 
 ENCODED_AT_ONCE = 8192  # rows: 16 MiB of 512 numbers
 
@@ -86,29 +94,35 @@ def drop_codebook(cache: Path, by: By) -> None:
 
 
 def read_codes(segment: Segment, by: By, quantizer: Quantizer) -> NDArray[np.uint8] | None:
-    """Codes of a segment's rows or frames, ``[row, code_bytes]``; None if that codebook has made none.
+    """Codes of a segment's rows, scenes or frames, ``[vector, code_bytes]``; None if that codebook has made none.
 
     Raises:
-        Damaged: they are not what was written.
+        Damaged: they are not what was written, or those of scenes that there are not.
     """
     head_path = segment.path / f"codes-{quantizer.digest}.json"
     if not head_path.exists():
         return None
     head = read_sealed(head_path)
-    count = len(segment) if by == "mean" else len(segment.frames)
+    if by == "scene":
+        count = number_of_scenes(segment)
+    else:
+        count = len(segment) if by == "mean" else len(segment.frames)
     content = read_checked(head_path.with_suffix(".u8"), count * quantizer.code_bytes, head["crc32"])
     return np.frombuffer(content, np.uint8).reshape(count, quantizer.code_bytes)
 
 
 def write_codes(segment: Segment, by: By, quantizer: Quantizer) -> None:
-    """Code a segment's rows or frames. Raises OSError."""
-    count = len(segment) if by == "mean" else len(segment.frames)
-    parts: list[bytes] = []
-    for first in range(0, count, ENCODED_AT_ONCE):
-        rows = slice(first, first + ENCODED_AT_ONCE)
-        vectors = segment.vectors[rows] if by == "mean" else unit_frames(segment.frames[rows])
-        parts.append(quantizer.encode(vectors).tobytes())
-    content = b"".join(parts)
+    """Code a segment's rows, scenes or frames.
+
+    Raises:
+        OSError: they cannot be written.
+        Damaged: the segment's scenes cannot be read.
+    """
+    stored = stored_vectors(segment, by)
+    content = b"".join(
+        quantizer.encode(as_coded(stored[first : first + ENCODED_AT_ONCE], by)).tobytes()
+        for first in range(0, len(stored), ENCODED_AT_ONCE)
+    )
     head_path = segment.path / f"codes-{quantizer.digest}.json"
     write_whole(head_path.with_suffix(".u8"), content)
     write_sealed(head_path, {"crc32": zlib.crc32(content)})
@@ -122,6 +136,32 @@ def drop_codes(segment: Path, keep: Iterable[str]) -> None:
             stale = name.startswith("codes-") and name.partition(".")[0] not in kept
             if stale or name.startswith(".codes-"):
                 (segment / name).unlink(missing_ok=True)
+
+
+def stored_vectors(segment: Segment, by: By) -> NDArray[np.floating[Any]]:
+    """What the codes of a segment are made of, ``[vector, dim]`` as it is stored; mapped. Raises Damaged."""
+    if by != "scene":
+        return segment.vectors if by == "mean" else segment.frames
+    scenes = open_scenes(segment)
+    if scenes is None:
+        raise Damaged(f"there are no scenes in the segment {segment.path.name}")
+    return scenes.vectors
+
+
+def as_coded(stored: NDArray[Any], by: By) -> NDArray[np.float32]:
+    """Vectors as engines see them, of some that are stored."""
+    match by:
+        case "mean":
+            return stored
+        case "scene":
+            return float_scenes(stored)
+        case "frame":
+            return unit_frames(stored)
+
+
+def float_scenes(scenes: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Scenes as float32; a third of the time that numpy takes."""
+    return torch.from_numpy(np.array(scenes)).float().numpy()
 
 
 def unit_frames(frames: NDArray[np.float16]) -> NDArray[np.float32]:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import IndexCacheWarning
-from .codes import By, Codebook, read_codebook, read_codes
+from .codes import KINDS, By, Codebook, read_codebook, read_codes
+from .scenes import SegmentScenes, deny_scenes, open_scenes
 from .sealed import Damaged, read_sealed, write_sealed
 from .segment import Segment, fragment_files, segment_name
 
@@ -33,12 +34,15 @@ class CacheSettings:
     """What an index's cache holds besides segments.
 
     Attributes:
-        codes: whether rows have codes; None: once there are so many that the ``faiss`` engine is worth it.
+        codes: whether rows and scenes have codes; None: once there are so many of either that the ``faiss`` engine is
+            worth it.
         frame_codes: whether frames have codes, too, for candidates by frame.
+        scenes: whether it holds scenes, for candidates by these.
     """
 
     codes: bool | None = None
     frame_codes: bool = False
+    scenes: bool = True
 
 
 class CacheFolder:
@@ -66,7 +70,11 @@ class CacheFolder:
             return CacheSettings()
         try:
             values = read_sealed(path)
-            return CacheSettings(codes=values["codes"], frame_codes=values["frame_codes"])
+            return CacheSettings(
+                codes=values["codes"],
+                frame_codes=values["frame_codes"],
+                scenes=values.get("scenes", True),  # first versions had none
+            )
         except (Damaged, KeyError) as error:
             has_codes, has_frame_codes = (
                 (self.path / f"codebook-{by}.json").exists() for by in ("mean", "frame")
@@ -104,6 +112,29 @@ class CacheFolder:
                 self.set_aside(path, str(error))
             return None
 
+    def scenes_of(self, segment: Segment, *, thorough: bool = False) -> SegmentScenes | None:
+        """The scenes of a segment's rows; None if it has none that can be read, ``thorough``: to their last byte."""
+        try:
+            scenes = open_scenes(segment)
+            if thorough and scenes is not None:
+                scenes.check_vectors()
+            return scenes
+        except Damaged as error:
+            if segment.path.is_dir():  # not deleted by a refresh just now
+                self.forget_scenes(segment.path, str(error))
+            return None
+
+    def forget_scenes(self, segment: Path, reason: str) -> None:
+        """Let nobody use a segment's scenes any more, as far as this process may, and say so."""
+        self.tell(
+            f"the scenes in the segment {segment.name} are damaged: {reason}. They are computed from frames instead, "
+            "with the same results; the next change of the index builds them again, as does: framesift index "
+            "--refresh-cache",
+            once=f"scenes: {reason}",
+        )
+        with suppress(OSError):
+            deny_scenes(segment)
+
     def has_segment_of(self, fragment: Any) -> bool:
         """Whether there is one, readable or not."""
         return (self.segments / segment_name(fragment_files(fragment))).is_dir()
@@ -124,7 +155,7 @@ class CacheFolder:
         return found if found is None or found.quantizer.dim == self.dim else None
 
     def codes_of(self, segment: Segment, by: By, codebook: Codebook) -> Any:
-        """A segment's codes, ``[row or frame, code_bytes]``; None if it has none that can be read."""
+        """A segment's codes, ``[row, scene or frame, code_bytes]``; None if it has none that can be read."""
         try:
             return read_codes(segment, by, codebook.quantizer)
         except Damaged as error:
@@ -167,7 +198,7 @@ class CacheFolder:
         """Read all of it that belongs to some fragments, and tell what is not as it was written; changes nothing."""
         found: list[str] = []
         codebooks: list[tuple[By, Codebook]] = []
-        for by in ("mean", "frame"):
+        for by in KINDS:
             try:
                 if (codebook := read_codebook(self.path, by)) is not None:
                     codebooks.append((by, codebook))
@@ -182,6 +213,8 @@ class CacheFolder:
                 segment.check_vectors()
                 segment.check_payload()
                 segment.moment_ids()
+                if (scenes := open_scenes(segment)) is not None:
+                    scenes.check_vectors()
                 for by, codebook in codebooks:
                     read_codes(segment, by, codebook.quantizer)
             except Damaged as error:

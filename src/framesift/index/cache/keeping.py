@@ -13,7 +13,7 @@ from typing import Any
 from ...errors import IndexLockedError, IndexStateError
 from ..schema import MOMENTS_TABLE
 from ..store import Store
-from .codes import By, Codebook
+from .codes import KINDS, By, Codebook
 from .folder import CacheFolder, CacheSettings
 from .refresh import CACHED_FROM, CacheReport, refresh
 
@@ -32,7 +32,9 @@ class CacheInfo:
         parts: of the newest version of the table.
         moments: rows in its segments, those deleted since among them.
         uncached: rows of the table that it does not hold, which are read from there.
+        scenes: rows that have scenes, to be found by.
         codes: rows that have codes for the ``faiss`` engine.
+        scene_codes: the same for candidates by scene.
         frame_codes: the same for candidates by frame.
         size_bytes: of all its files.
     """
@@ -42,7 +44,9 @@ class CacheInfo:
     parts: int
     moments: int
     uncached: int
+    scenes: int
     codes: int
+    scene_codes: int
     frame_codes: int
     size_bytes: int
 
@@ -110,10 +114,9 @@ def cache_info(store: Store, dim: int) -> CacheInfo | None:
     cache = CacheFolder(store.cache_folder, dim)
     if not cache.segments.is_dir():
         return None
-    segments = rows = uncached = 0
-    kinds: tuple[By, ...] = ("mean", "frame")
-    books: list[tuple[By, Codebook | None]] = [(by, cache.codebook(by)) for by in kinds]
-    coded: dict[str, int] = dict.fromkeys(kinds, 0)
+    segments = rows = uncached = scenes = 0
+    books: list[tuple[By, Codebook | None]] = [(by, cache.codebook(by)) for by in KINDS]
+    coded: dict[str, int] = dict.fromkeys(KINDS, 0)
     fragments = store.moments().get_fragments()
     for fragment in fragments:
         segment = cache.segment_of(fragment)
@@ -121,6 +124,7 @@ def cache_info(store: Store, dim: int) -> CacheInfo | None:
             uncached += fragment.physical_rows - fragment.num_deletions
             continue
         segments, rows = segments + 1, rows + len(segment)
+        scenes += len(segment) if cache.scenes_of(segment) is not None else 0
         for by, book in books:
             if book is not None and cache.codes_of(segment, by, book) is not None:
                 coded[by] += len(segment)
@@ -130,7 +134,9 @@ def cache_info(store: Store, dim: int) -> CacheInfo | None:
         parts=len(fragments),
         moments=rows,
         uncached=uncached,
+        scenes=scenes,
         codes=coded["mean"],
+        scene_codes=coded["scene"],
         frame_codes=coded["frame"],
         size_bytes=sum(path.stat().st_size for path in cache.path.rglob("*") if path.is_file()),
     )

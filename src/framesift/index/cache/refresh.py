@@ -22,8 +22,19 @@ from numpy.typing import NDArray
 
 from ...candidates import EXACT_UP_TO, SAMPLED_PER_LIST, Quantizer, lists_for
 from ..journal import why
-from .codes import By, Codebook, drop_codebook, drop_codes, unit_frames, write_codebook, write_codes
+from .codes import (
+    By,
+    Codebook,
+    as_coded,
+    drop_codebook,
+    drop_codes,
+    stored_vectors,
+    write_codebook,
+    write_codes,
+)
 from .folder import CacheFolder
+from .scenes import drop_scenes, has_scenes, write_scenes
+from .sealed import Damaged
 from .segment import Segment, fragment_files, segment_name
 from .writing import write_segment
 
@@ -47,7 +58,8 @@ class CacheReport:
         dropped: segments that were deleted.
         kept: segments that were there and stayed.
         trained: codebooks that were trained.
-        coded: segments whose rows were coded.
+        scenes: segments whose scenes were made.
+        coded: segments whose rows, scenes or frames were coded, each kind for itself.
         elapsed_s: seconds that it took.
         problem: why it stopped early; None if it did not.
     """
@@ -55,6 +67,7 @@ class CacheReport:
     built: int = 0
     dropped: int = 0
     kept: int = 0
+    scenes: int = 0
     trained: int = 0
     coded: int = 0
     elapsed_s: float = 0.0
@@ -92,11 +105,14 @@ def refresh(
     try:
         work.tidy([*fragments, *pinned])
         work.build(thorough=thorough)
+        work.make_scenes(thorough=thorough)
         work.code("mean")
+        work.code("scene")
         work.code("frame")
         work.drop_codes()
     except (
         OSError,
+        Damaged,  # just now, under our hands
         RuntimeError,
         ValueError,
         pa.ArrowException,
@@ -110,6 +126,7 @@ def refresh(
         built=work.built,
         dropped=work.dropped,
         kept=len(work.segments) - work.built,
+        scenes=work.scenes,
         trained=work.trained,
         coded=work.coded,
         elapsed_s=time.monotonic() - began,
@@ -123,7 +140,7 @@ class _Refresh:
     ) -> None:
         self._cache, self._fragments, self._progress = cache, fragments, progress
         self.segments: list[Segment] = []
-        self.built = self.dropped = self.trained = self.coded = 0
+        self.built = self.dropped = self.scenes = self.trained = self.coded = 0
         self._digests: list[str] = []
 
     def tidy(self, fragments: Sequence[Any]) -> None:
@@ -140,10 +157,12 @@ class _Refresh:
 
     def build(self, *, thorough: bool) -> None:
         """Write the segments that are missing."""
+        wanted = self._cache.settings().scenes
         for number, fragment in enumerate(self._fragments, start=1):
-            segment = self._cache.segment_of(fragment, thorough=thorough)
+            path = self._cache.segments / segment_name(fragment_files(fragment))
+            # frames that scenes are made of are checked first, or their damage would become the scenes' own
+            segment = self._cache.segment_of(fragment, thorough=thorough or (wanted and not has_scenes(path)))
             if segment is None:
-                path = self._cache.segments / segment_name(fragment_files(fragment))
                 if path.is_dir():  # damaged, and could not be moved
                     _delete(path)
                 written = write_segment(self._cache.segments, fragment, self._cache.dim)
@@ -152,13 +171,26 @@ class _Refresh:
             self.segments.append(segment)
             self._progress(number, len(self._fragments))
 
+    def make_scenes(self, *, thorough: bool) -> None:
+        """Write scenes of segments that have none."""
+        wanted = self._cache.settings().scenes
+        for segment in self.segments:
+            drop_scenes(segment.path, drafts_only=wanted)
+            if wanted and self._cache.scenes_of(segment, thorough=thorough) is None:
+                segment.check_payload()  # also where scenes were found to be damaged only now
+                write_scenes(segment)
+                self.scenes += 1
+
     def code(self, by: By) -> None:
         """Code what has no codes, with a codebook that fits the size of the gallery."""
-        rows = sum(len(segment) for segment in self.segments)
         settings = self._cache.settings()
+        if by == "scene" and not settings.scenes:
+            drop_codebook(self._cache.path, by)
+            return
+        stored = [stored_vectors(segment, by) for segment in self.segments]
+        rows = sum(map(len, stored))
         enough = rows > EXACT_UP_TO if settings.codes is None else settings.codes
         if by == "frame":
-            rows = sum(len(segment.frames) for segment in self.segments)
             enough = settings.frame_codes
         if not enough or rows < FEWEST_TO_TRAIN:
             drop_codebook(self._cache.path, by)
@@ -167,7 +199,7 @@ class _Refresh:
         fresh = codebook is None or rows >= RETRAINED_AT * codebook.trained_rows
         if codebook is None or fresh:
             lists = lists_for(rows)
-            sample = self._sample(by, rows, max(SAMPLE, SAMPLED_PER_LIST * lists))
+            sample = _sample(stored, by, max(SAMPLE, SAMPLED_PER_LIST * lists))
             codebook = Codebook(quantizer=Quantizer.train(sample, lists=lists), trained_rows=rows)
             self.trained += 1
         self._digests.append(codebook.quantizer.digest)
@@ -183,17 +215,18 @@ class _Refresh:
         for segment in self.segments:
             drop_codes(segment.path, self._digests)
 
-    def _sample(self, by: By, rows: int, count: int) -> NDArray[np.float32]:
-        """Rows drawn at random, the same ones every time."""
-        drawn = np.sort(np.random.default_rng(0).choice(rows, min(count, rows), replace=False))
-        parts: list[NDArray[np.float32]] = []
-        first = 0
-        for segment in self.segments:
-            source = segment.vectors if by == "mean" else segment.frames
-            own = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + len(source))] - first
-            parts.append(segment.vectors[own] if by == "mean" else unit_frames(segment.frames[own]))
-            first += len(source)
-        return np.concatenate(parts)
+
+def _sample(stored: Sequence[NDArray[Any]], by: By, count: int) -> NDArray[np.float32]:
+    """Vectors drawn at random of all segments', the same ones every time."""
+    rows = sum(map(len, stored))
+    drawn = np.sort(np.random.default_rng(0).choice(rows, min(count, rows), replace=False))
+    parts: list[NDArray[np.float32]] = []
+    first = 0
+    for source in stored:
+        own = drawn[np.searchsorted(drawn, first) : np.searchsorted(drawn, first + len(source))] - first
+        parts.append(as_coded(source[own], by))
+        first += len(source)
+    return np.concatenate(parts)
 
 
 def _delete(path: Path) -> None:

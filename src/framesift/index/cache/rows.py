@@ -23,6 +23,7 @@ from .checks import padded, row_checks
 from .codes import By, Codebook
 from .folder import CacheFolder
 from .parts import Part, part_key, part_of, part_of_table
+from .scenes import SegmentScenes
 from .sealed import Damaged
 from .segment import FRAMES, TIMES, VECTOR, VIDEO, Segment
 
@@ -240,9 +241,14 @@ class MomentRows:
     # ---- codes and frames
 
     def codes(self, part: int, by: By, codebook: Codebook) -> NDArray[np.uint8] | None:
-        """Codes of all stored rows (or frames) of a part; None if it has none."""
+        """Codes of all stored rows (or scenes, or frames) of a part; None if it has none."""
         segment = self._parts[part].segment
         return None if segment is None else self.cache.codes_of(segment, by, codebook)
+
+    def scenes(self, part: int) -> SegmentScenes | None:
+        """Scenes of all stored rows of a part; None if it has none that can be read."""
+        segment = self._parts[part].segment
+        return None if segment is None else self.cache.scenes_of(segment)
 
     def frame_counts(self) -> NDArray[np.int64]:
         """Frames of every row, ``[row]``; several a frame where frames have tokens."""

@@ -11,6 +11,8 @@ the table later stay in the segment, and are passed over by their offsets in the
     times.f64      [time] seconds
     video.f16      [row, dim], only where a temporal module makes one
 
+What moments are found by lies beside them, where it was made: scenes (see scenes.py) and codes.
+
 ``rows.arrow`` is read and checked when a segment is opened, ``ids.arrow`` when it is asked for, and everything else is
 mapped and checked row by row when it is read.
 """
@@ -37,6 +39,7 @@ __all__ = [
     "HEAD_NAME",
     "IDS_NAME",
     "ROWS_NAME",
+    "SCENE",
     "TIMES",
     "TIMES_NAME",
     "VECTOR",
@@ -51,7 +54,7 @@ __all__ = [
 HEAD_NAME = "segment.json"
 ROWS_NAME, IDS_NAME, VECTORS_NAME = "rows.arrow", "ids.arrow", "vectors.f32"
 FRAMES_NAME, TIMES_NAME, VIDEO_NAME = "frames.f16", "times.f64", "video.f16"
-VECTOR, FRAMES, TIMES, VIDEO = 1, 2, 3, 4  # what a check is of
+VECTOR, FRAMES, TIMES, VIDEO, SCENE = 1, 2, 3, 4, 5  # what a check is of
 CHECKED_ROWS, PAYLOADS = 4096, 1024  # vectors, and rows' frames, read at once when all is checked
 
 

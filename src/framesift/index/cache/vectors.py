@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...candidates import Vectors
-from .codes import By, Codebook, unit_frames
+from .codes import Codebook, unit_frames
 from .rows import MomentRows
 
 __all__ = ["MomentFrames", "MomentVectors", "coded"]
@@ -98,9 +99,9 @@ class MomentFrames(Vectors):
 
 
 def coded(
-    rows: MomentRows, offset: NDArray[np.int64] | None, by: By, codebook: Codebook
+    rows: MomentRows, offset: NDArray[np.int64] | None, by: Literal["mean", "frame"], codebook: Codebook
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The codes that a gallery's rows, or frames, have: ``[coded, code_bytes]``, and whose they are, ``[coded]``.
+    """The codes that a gallery's rows, or their frames, have: ``[coded, code_bytes]``, and whose they are, ``[coded]``.
 
     Frames are numbered as those of :class:`MomentFrames`.
     """
