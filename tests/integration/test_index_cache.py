@@ -80,7 +80,7 @@ def test_a_small_index_has_none(tmp_path: Path, clips: Path) -> None:
         assert index.gallery()._rows.parts[0].segment is not None
 
 
-@pytest.mark.parametrize("by", ["mean", "frame"])
+@pytest.mark.parametrize("by", ["mean", "scene", "frame"])
 def test_engines_find_the_same(tmp_path: Path, clips: Path, by: str) -> None:
     with Index.create(tmp_path / "i", model=ColourModel(), moments="whole") as index:
         index.add(clips, config=ONE)
@@ -89,9 +89,25 @@ def test_engines_find_the_same(tmp_path: Path, clips: Path, by: str) -> None:
     for kind in ("exact", "faiss"):
         config = CandidateConfig(kind=kind, by=by)  # type: ignore[arg-type]
         with Index.open(tmp_path / "i", model=ColourModel(), candidates=config) as opened:
-            assert opened.gallery().engine.name == ("frame" if by == "frame" else kind)
+            assert opened.gallery().engine.name == (kind if by == "mean" else "frame")
             found.append(answers(opened))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("found_by", ["mean", "scene"])
+def test_the_matcher_decides_what_moments_are_found_by(
+    tmp_path: Path, clips: Path, found_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ColourModel()
+    monkeypatch.setattr(type(model.matcher), "found_by", found_by)
+    with Index.create(tmp_path / "i", model=model, moments="whole") as index:
+        index.add(clips, config=ONE)
+        assert index.gallery()._engine is None
+        found = answers(index)
+    config = CandidateConfig(by=found_by)  # type: ignore[arg-type]
+    with Index.open(tmp_path / "i", model=model, candidates=config) as opened:
+        assert answers(opened) == found
+        assert opened.gallery().engine.name == ("exact" if found_by == "mean" else "frame")
 
 
 @pytest.mark.usefixtures("always")
@@ -117,7 +133,11 @@ def test_the_command_line_shows_and_mends_it(tmp_path: Path, clips: Path) -> Non
     run("index", "--refresh-cache", "--codes", "--frame-candidates")
     told = json.loads(run("info", "--json"))["cache"]
     assert (told["codes"], told["frame_codes"], told["uncached"]) == (18, 18, 0)
-    assert "codes of 18 moments" in run("info")
+    assert (told["scenes"], told["scene_codes"]) == (18, 18)
+    assert "codes of 18 moments, scenes of 18 moments, codes of the scenes of 18" in run("info")
+    run("index", "--refresh-cache", "--no-scenes")
+    told = json.loads(run("info", "--json"))["cache"]
+    assert (told["codes"], told["scenes"], told["scene_codes"]) == (18, 0, 0)
     file = next((path / "cache" / "segments").glob("*/frames.f16"))
     content = bytearray(file.read_bytes())
     content[3] ^= 4

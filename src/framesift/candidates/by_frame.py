@@ -1,8 +1,9 @@
-"""Candidates by their best frame: a moment that shows something for a second is found by that second, which the
-mean of its frames may hide."""
+"""Candidates by their best frame, scene or pair of scenes: a moment that shows something for a second is found by that
+second, which the mean of its frames may hide."""
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -15,15 +16,16 @@ from .best import stacked
 
 __all__ = ["ByFrame"]
 
-FRAMES_A_ROW = 4  # frames fetched at first for every row that is wanted; neighbours in time look alike
+FRAMES_A_ROW = 4  # neighbours in time look alike
 
 
 class ByFrame(CandidateIndex):
-    """Rows by the best of their frames.
+    """Rows by the best of their frames, or of whatever else a row has several vectors of.
 
     Args:
         frames: an engine whose rows are frames.
         owner: the row that each frame belongs to, ``[frame]`` ascending; every row has at least one.
+        fetched: frames fetched at first for every row that is wanted; twice as many each time that they are of too few.
 
     Raises:
         ShapeError: ``owner`` has not one value a frame.
@@ -32,7 +34,9 @@ class ByFrame(CandidateIndex):
 
     name: ClassVar[str] = "frame"
 
-    def __init__(self, frames: CandidateIndex, owner: NDArray[np.int64]) -> None:
+    def __init__(
+        self, frames: CandidateIndex, owner: NDArray[np.int64], *, fetched: float = FRAMES_A_ROW
+    ) -> None:
         if owner.shape != (len(frames),):
             raise ShapeError("owner", expected=f"[{len(frames)}], one row a frame", got=list(owner.shape))
         steps = np.diff(owner, prepend=-1)
@@ -43,6 +47,7 @@ class ByFrame(CandidateIndex):
             )
         self._frames = frames
         self._owner = owner
+        self._fetched = fetched
         self._counts = np.bincount(owner)  # frames of every row
         self._most = int(self._counts.max(initial=1))
 
@@ -59,7 +64,7 @@ class ByFrame(CandidateIndex):
             checked_queries(queries, depth, allowed, rows=len(self), dim=queries.shape[-1])
         allowed_frames = None if allowed is None else np.repeat(allowed, self._counts)
         depth = min(depth, len(self) if allowed is None else int(np.count_nonzero(allowed)))
-        wanted = max(1, depth * min(FRAMES_A_ROW, self._most))
+        wanted = max(1, math.ceil(depth * min(self._fetched, self._most)))
         while True:
             found = self._frames.search(queries, wanted, allowed=allowed_frames)
             ranked = [self._distinct(*one, depth) for one in zip(found.rows, found.scores, strict=True)]

@@ -33,7 +33,9 @@ class Engine(StrEnum):
 class FoundBy(StrEnum):
     """What of a moment is compared with the query first."""
 
+    auto = "auto"
     mean = "mean"
+    scene = "scene"
     frame = "frame"
 
 
@@ -45,10 +47,11 @@ CANDIDATES_OPTION = typer.Option(
     "faiss.",
 )
 CANDIDATES_BY_OPTION = typer.Option(
-    FoundBy.mean,
+    FoundBy.auto,
     "--candidates-by",
-    help="mean: a moment is proposed by the mean of its frames. frame: by its best frame, which finds what shows for a "
-    "second only and takes more time; a large index needs framesift index --refresh-cache --frame-candidates before.",
+    help="What a moment is proposed by. mean: the mean of its frames. scene: its best scene or pair of scenes. frame: "
+    "its best frame; a large index needs framesift index --refresh-cache --frame-candidates before. auto: scene, but "
+    "mean for models that score by the mean, and with milvus.",
 )
 MILVUS_URI_OPTION = typer.Option(
     None,

@@ -81,6 +81,8 @@ def _print(summary: IndexInfo, records: Sequence[VideoRecord]) -> None:
     if (cache := summary.cache) is not None:
         parts = [f"{cache.segments} of {cache.parts} parts, {format_bytes(cache.size_bytes)}"]
         parts += [f"codes of {cache.codes} moments"] if cache.codes else []
+        parts += [f"scenes of {cache.scenes} moments"] if cache.scenes else []
+        parts += [f"codes of the scenes of {cache.scene_codes}"] if cache.scene_codes else []
         parts += [f"codes of the frames of {cache.frame_codes}"] if cache.frame_codes else []
         parts += [f"{cache.uncached} moments are read from the table"] if cache.uncached else []
         facts["cache"] = ", ".join(parts)

@@ -220,7 +220,8 @@ class Index:
 
     def info(self) -> IndexInfo:
         """Counts, sizes and the model; loads nothing heavy."""
-        return info_of(self._opened(), self._meta)
+        store = self._opened()
+        return info_of(store, IndexMeta.read(store.place))  # builds add to the facts
 
     @property
     def subtitles(self) -> Subtitles:
@@ -264,12 +265,8 @@ class Index:
         """
         given, patterns = listed(paths), Patterns.of(include, exclude)
         self._check_writable()  # first: a model takes a while to load
-        here = encode is None
         encode = encode or encode_here(self.model)
         with self._writing() as store:
-            if here and (meta := self._meta.encoded_by(self.model.encoder)) is not self._meta:
-                meta.write(store.place)
-                self._meta = meta
             return build(
                 store,
                 self._meta,
@@ -444,6 +441,7 @@ class Index:
         *,
         codes: bool | None = None,
         frame_codes: bool | None = None,
+        scenes: bool | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> CacheReport:
         """Build what makes searching a large index fast, as far as it is missing or damaged; searches go on meanwhile.
@@ -452,10 +450,12 @@ class Index:
         object store has its cache on this machine, and only this makes it.
 
         Args:
-            codes: whether moments have codes for the ``faiss`` engine from now on, however few they are; default: as
-                before, which is from 100,000 moments on if nobody has said.
+            codes: whether moments and their scenes have codes for the ``faiss`` engine from now on, however few they
+                are; default: as before, which is from 100,000 of either on if nobody has said.
             frame_codes: whether frames have codes from now on, so that moments of a large index can be found by their
                 best frame; default: as before, and no if nobody has said.
+            scenes: whether moments' scenes are kept from now on, which most models' matchers call for; default: as
+                before, and yes if nobody has said.
             progress: called with the number of parts that are done, and of all.
 
         Returns:
@@ -470,6 +470,7 @@ class Index:
             return CacheSettings(
                 codes=settings.codes if codes is None else codes,
                 frame_codes=settings.frame_codes if frame_codes is None else frame_codes,
+                scenes=settings.scenes if scenes is None else scenes,
             )
 
         store = self._opened()

@@ -60,6 +60,10 @@ def test_more_frames_are_fetched_until_there_are_enough_rows() -> None:
     found = ByFrame(inner, owner).search(query, 5)
     assert found.rows[0].tolist() == [0, 1, 2, 3, 4]
     assert inner.asked == [20, 40, 80, 160]
+    inner.asked.clear()
+    found = ByFrame(inner, owner, fetched=1.3).search(query, 5)
+    assert found.rows[0].tolist() == [0, 1, 2, 3, 4]
+    assert inner.asked == [7, 14, 28, 56, 112, 224]
 
 
 def test_frames_of_no_row_or_of_unordered_rows_are_refused() -> None:
