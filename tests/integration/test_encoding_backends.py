@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from framesift.cli.main import app
 from framesift.errors import InputError
+from framesift.hub import load
+from framesift.index import BuildConfig, Index
 from framesift.storyboard import storyboards, write_split
 
 
@@ -59,6 +61,20 @@ def test_index_search_and_info(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         found[backend] = [(hit["video"], round(hit["score"], 4)) for hit in hits]
     assert len(found["torch"]) == 3
     assert found["torch"] == found["openvino"]
+
+
+def test_facts_name_what_encoded_and_keep_what_others_entered_meanwhile(tmp_path: Path) -> None:
+    path, here = tmp_path / "an.index", BuildConfig(workers=0)
+    videos = write_split(storyboards("test", 2), tmp_path / "videos")
+    exact = load("storyboard-clip", device="cpu", backend="torch")
+    with Index.create(path, model=exact, moments="whole") as early:
+        coarse = load("storyboard-clip", device="cpu", backend="torch", dtype="bf16")
+        with Index.open(path, model=coarse) as other:
+            other.add(videos[0], config=here)
+        early.add(videos[0], config=here)
+        assert list(early.info().encoded) == ["torch bf16"], "nothing was encoded in fp32"
+        early.add(videos[1], config=here)
+        assert list(early.info().encoded) == ["torch bf16", "torch fp32"]
 
 
 def test_what_cannot_be_computed_is_refused_before_anything_is_written(tmp_path: Path) -> None:

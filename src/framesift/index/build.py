@@ -188,8 +188,19 @@ class _Committer:
     def _write(self, batch: Sequence[Encoded]) -> None:
         began = time.monotonic()
         whole = joined(batch, self._meta)
+        self._note(whole)
         known = {record.video_id for record in whole.records} & self._known
         self._store.commit(whole.records, whole.moments, known=known)
         self._store.compact()
         self._subtitles.committed(whole.records, whole.subtitle_streams)
         self.writing_s += time.monotonic() - began
+
+    def _note(self, encoded: Encoded) -> None:
+        """Enter what computed the features into the index's facts, before there are any of them."""
+        if self._meta.encoded_by(encoded.computed_by) is self._meta:
+            return
+        # read anew: other processes may have entered theirs since this one opened the index
+        now = IndexMeta.read(self._store.place)
+        self._meta = now.encoded_by(encoded.computed_by)
+        if self._meta is not now:
+            self._meta.write(self._store.place)

@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pyarrow as pa
 import torch
@@ -51,6 +51,8 @@ class Encoded:
         moments: rows of ``moments``, all of those videos.
         failed: an error for every record that failed.
         subtitle_streams: by ``video_id``, how many a video was seen to have; None where nobody looked.
+        computed_by: by name, what computed the features (:class:`.Arithmetic`), with what its gate reported; {} if it
+            has none.
         put_off: files that could not be read for a reason that lies elsewhere, such as a node of a cluster that does
             not see them. Nothing is stored of them, so that the next build tries again.
         waiting_s: seconds in which nothing could be encoded, because no video was decoded.
@@ -61,6 +63,7 @@ class Encoded:
     moments: pa.Table
     failed: Sequence[DecodeError] = ()
     subtitle_streams: Mapping[str, int | None] = field(default_factory=dict)
+    computed_by: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     put_off: Sequence[tuple[File, DecodeError]] = ()
     waiting_s: float = 0.0
     encoding_s: float = 0.0
@@ -80,6 +83,7 @@ def joined(parts: Sequence[Encoded], meta: IndexMeta) -> Encoded:
         moments=pa.concat_tables(tables),
         failed=[error for part in parts for error in part.failed],
         subtitle_streams={k: v for part in parts for k, v in part.subtitle_streams.items()},
+        computed_by={k: v for part in parts for k, v in part.computed_by.items()},
         put_off=[one for part in parts for one in part.put_off],
         waiting_s=sum(part.waiting_s for part in parts),
         encoding_s=sum(part.encoding_s for part in parts),
@@ -175,6 +179,8 @@ class FileEncoder:
             encoded = self._model.encoder.encode_video(videos, patches=True)
         else:
             encoded = self._model.encoder.encode_video(videos)
+        report = self._model.encoder.compared
+        computed_by = {str(self._model.encoder.arithmetic): {} if report is None else report.to_dict()}
         results: list[Encoded] = []
         for row, (one, frames) in enumerate(zip(batch, videos, strict=True)):
             frame = encoded.frame[row, : len(frames)]
@@ -190,7 +196,13 @@ class FileEncoder:
             streams = {record.video_id: frames.info.num_subtitle_streams} if frames.info is not None else {}
             table = self._table(record, frames, moments, features)
             results.append(
-                Encoded(records=[record], moments=table, subtitle_streams=streams, waiting_s=one.waited_s)
+                Encoded(
+                    records=[record],
+                    moments=table,
+                    subtitle_streams=streams,
+                    computed_by=computed_by,
+                    waiting_s=one.waited_s,
+                )
             )
         took_s = (time.monotonic() - began) / len(batch)
         yield from (replace(result, encoding_s=took_s) for result in results)

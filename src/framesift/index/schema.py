@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import quote, unquote_to_bytes
 
 import pyarrow as pa
@@ -20,9 +20,6 @@ from ..errors import IndexNotFoundError, IndexStateError
 from .cutting import MomentMode
 from .location import ObjectUri
 from .place import Place, place_of
-
-if TYPE_CHECKING:
-    from ..encoders import Encoder
 
 __all__ = [
     "FORMAT_VERSION",
@@ -69,13 +66,12 @@ class IndexMeta:
     encoded: dict[str, dict[str, Any]] | None = None
     format_version: int = FORMAT_VERSION
 
-    def encoded_by(self, encoder: Encoder) -> IndexMeta:
-        """The facts once ``encoder``, as it computes now, has encoded videos; these themselves if nothing is new."""
-        how, report = str(encoder.arithmetic), encoder.compared
+    def encoded_by(self, computed_by: Mapping[str, dict[str, Any]]) -> IndexMeta:
+        """The facts once videos were encoded so (:attr:`.Encoded.computed_by`); these themselves if nothing is new."""
         known = self.encoded or {}
-        if how in known:
+        if computed_by.keys() <= known.keys():
             return self
-        return replace(self, encoded={**known, how: {} if report is None else report.to_dict()})
+        return replace(self, encoded={**known, **{k: v for k, v in computed_by.items() if k not in known}})
 
     def write(self, index: str | os.PathLike[str] | ObjectUri | Place) -> None:
         """Write it so that a crash leaves either nothing or all of it.

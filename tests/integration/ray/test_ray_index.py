@@ -113,6 +113,7 @@ def test_the_tables_are_those_of_one_machine(built: Built) -> None:
             replace(record, video_id="", added_at="") for record in cluster.videos()
         ]
         assert local.info().cues == cluster.info().cues == 1
+        assert list(cluster.info().encoded) == ["torch fp32"]
 
 
 def test_the_hits_are_those_of_one_machine(built: Built) -> None:

@@ -73,6 +73,7 @@ def test_a_chunk_becomes_rows_and_errors(tmp_path: Path, meta: IndexMeta) -> Non
         "broken.mp4": "failed",
     }
     assert len(encoded.moments) == 1
+    assert encoded.computed_by == {"torch fp32": {}}
     assert [error.path for error in encoded.failed] == [str(tmp_path / "broken.mp4")]
     # neither is a fault of the file, so that nothing is stored of it
     assert [file for file, _ in encoded.put_off] == [gone, other]
