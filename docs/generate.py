@@ -17,6 +17,7 @@ from typing import Any
 import typer
 from encoding_tables import encoding_blocks
 from growth_tables import performance_blocks, scale_blocks
+from ray_lines import ray_blocks
 from search_quality import blocks as search_quality_blocks
 
 from framesift.cli.main import EXIT_CODES, app
@@ -642,6 +643,7 @@ def main() -> None:
         ROOT / "docs" / "performance.md": with_blocks("docs/performance.md", performance_blocks(measured)),
         ROOT / "docs" / "scale.md": with_blocks("docs/scale.md", scale_blocks(measured)),
         ROOT / "docs" / "encoding.md": with_blocks("docs/encoding.md", encoding_blocks(measured)),
+        ROOT / "docs" / "ray.md": with_blocks("docs/ray.md", ray_blocks(measured)),
         ROOT / "docs" / "datasets.md": with_blocks("docs/datasets.md", {"benchmarks": benchmark_table()}),
         **{MODELS[name] / "README.md": card_page(name) for name in MODELS},
     }
