@@ -6,6 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 RESULT = "bench-encode"
+LIMITS = {
+    "eager": "fp32",
+    "openvino fp32": "fp32",
+    "torch bf16": "bf16",
+    "openvino bf16": "bf16",
+    "openvino int8": "int8",
+}  # the type that a system multiplies in
 COLUMNS = ("images", "text, batch 1", "text, batch 32")
 
 
@@ -41,8 +48,9 @@ def _speed(data: dict[str, Any]) -> str:
             row = data[column].get(name)
             ratio = row and row["over_eager"]
             spread = ratio and f"{ratio['median']:.1f}× ({ratio['lowest']:.1f}–{ratio['highest']:.1f})"
-            cells.append(f"{row['per_cpu_s']:.1f}, {spread}" if row else "as eager")
+            cells.append(f"{row['per_cpu_s']:.1f}, {spread}" if row else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", _limits(data)]
     missed = [
         f"{target['what']} with {target['system']} {target['value']:.1f}× of {target['target']:g}×"
         for target in data["targets"]
@@ -50,6 +58,20 @@ def _speed(data: dict[str, Any]) -> str:
     ]
     lines += ["", f"Targets missed on this machine: {'; '.join(missed) or 'none'}."]
     return "\n".join(lines)
+
+
+def _limits(data: dict[str, Any]) -> str:
+    """How far each system is from the rate of a large matrix product."""
+    limits, images = data["limits"], data["images"]
+    shares = [
+        f"{name} {images[name]['per_cpu_s'] / limits['pictures_per_cpu_s'][kind]:.0%}"
+        for name, kind in LIMITS.items()
+    ]
+    rates = ", ".join(f"{name} {rate:.0f}" for name, rate in limits["gflops"].items())
+    return (
+        f"A picture takes {limits['gflop_a_picture']:.1f} GFLOP. The fastest large matrix product that torch did here, in "
+        f"GFLOP per CPU second: {rates}. Of what that would allow, pictures reach: {', '.join(shares)}."
+    )
 
 
 def _accuracy(data: dict[str, Any]) -> str:

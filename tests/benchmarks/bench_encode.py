@@ -4,8 +4,11 @@
 
 Pictures and texts per second of CPU time (user and system), one thread, in one process, the systems in turn in every
 round, with a CLIP of the size of ViT-B/32 with random weights. Texts: eager torch pads them to CLIP's 77 tokens, as the
-processor of transformers does by default; the others, our torch among them, to the longest of the batch. Cosines are to
-eager fp32 on the same inputs. Conversion is timed as what it is: the wait of the first process, and of the next one.
+processor of transformers does by default; the others, our torch among them, to the longest of the batch. Eager torch is
+also measured with a thread for every core, as it comes, where threads that wait for one another count as work. Cosines are
+to eager fp32 on the same inputs. Beside it, what a picture needs at least: its floating-point operations at the rate of
+the fastest large matrix product in the same type that was found in the same run. Conversion is timed as what it is: the
+wait of the first process, and of the next one.
 
 Ranks: the bundled storyboard-xpool on videos of Storyboard's slice standard, by its own matcher, in every precision;
 with the gate's own report for it and for the large encoder.
@@ -128,14 +131,11 @@ def speed(folder: Path, *, pictures: int, rounds: int) -> dict[str, Any]:
         [calibration_pictures(96)[48 - pictures // 2 :][: pictures // 2], textures(pictures, seed=3)]
     )
     pixels = eager.preprocess(both[:pictures])
-    result: dict[str, Any] = {
-        "images": in_turn(
-            {name: partial(one.encode_pixels, pixels) for name, one in encoders.items()},
-            pictures,
-            rounds,
-            1,
-        )
-    }
+    runs = {name: partial(one.encode_pixels, pixels) for name, one in encoders.items()}
+    cores = len(os.sched_getaffinity(0))
+    if cores > 1:
+        runs[f"eager, {cores} threads"] = partial(_with_threads, cores, runs["eager"])
+    result: dict[str, Any] = {"images": in_turn(runs, pictures, rounds, 1), "limits": limits(eager, pixels)}
     for size, repeat in ((1, 20), (32, 1)):
         texts = [EVERYDAY[i % len(EVERYDAY)] for i in range(size)]
         runs = {name: partial(_sentences, one, texts) for name, one in encoders.items()}
@@ -147,6 +147,40 @@ def speed(folder: Path, *, pictures: int, rounds: int) -> dict[str, Any]:
         name: measure(one).to_dict() for name, one in encoders.items() if one.arithmetic.reduced
     }
     return result
+
+
+def limits(encoder: Any, pixels: torch.Tensor) -> dict[str, Any]:
+    """Operations of a picture, and the rate of the fastest of some matrix products in each type."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        encoder.encode_pixels(pixels[:1])
+    gflop = counter.get_total_flops() / 1e9
+    rates: dict[str, float] = {}
+    for rows, inner, columns in ((3200, 768, 3072), (2048, 2048, 2048), (4096, 1024, 4096)):
+        work = 2 * rows * inner * columns / 1e9
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16), ("int8", torch.int8)):
+            a = torch.randint(-9, 9, (rows, inner)).to(dtype)
+            b = torch.randint(-9, 9, (inner, columns)).to(dtype)
+            product = partial(torch._int_mm if dtype == torch.int8 else torch.mm, a, b)
+            product()
+            for _ in range(6):
+                started = cpu_s()
+                product()
+                rates[name] = max(rates.get(name, 0.0), work / (cpu_s() - started))
+    return {
+        "gflop_a_picture": gflop,
+        "gflops": rates,
+        "pictures_per_cpu_s": {name: rate / gflop for name, rate in rates.items()},
+    }
+
+
+def _with_threads(count: int, run: Callable[[], torch.Tensor]) -> torch.Tensor:
+    torch.set_num_threads(count)
+    try:
+        return run()
+    finally:
+        torch.set_num_threads(1)
 
 
 def _sentences(encoder: Any, texts: list[str]) -> torch.Tensor:
