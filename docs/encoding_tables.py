@@ -69,8 +69,8 @@ def _limits(data: dict[str, Any]) -> str:
     ]
     rates = ", ".join(f"{name} {rate:.0f}" for name, rate in limits["gflops"].items())
     return (
-        f"A picture takes {limits['gflop_a_picture']:.1f} GFLOP. The fastest large matrix product that torch did here, in "
-        f"GFLOP per CPU second: {rates}. Of what that would allow, pictures reach: {', '.join(shares)}."
+        f"A picture takes {limits['gflop_a_picture']:.1f} GFLOP. The fastest large matrix product that torch did here, "
+        f"in GFLOP per CPU second: {rates}. Of what that would allow, pictures reach: {', '.join(shares)}."
     )
 
 

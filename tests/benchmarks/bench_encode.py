@@ -5,7 +5,7 @@
 Pictures and texts per second of CPU time (user and system), one thread, in one process, the systems in turn in every
 round, with a CLIP of the size of ViT-B/32 with random weights. Texts: eager torch pads them to CLIP's 77 tokens, as the
 processor of transformers does by default; the others, our torch among them, to the longest of the batch. Eager torch is
-also measured with a thread for every core, as it comes, where threads that wait for one another count as work. Cosines are
+also measured with a thread for every core, as it comes, where threads that wait for one another count. Cosines are
 to eager fp32 on the same inputs. Beside it, what a picture needs at least: its floating-point operations at the rate of
 the fastest large matrix product in the same type that was found in the same run. Conversion is timed as what it is: the
 wait of the first process, and of the next one.
