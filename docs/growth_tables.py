@@ -13,6 +13,7 @@ __all__ = ["performance_blocks", "scale_blocks"]
 Read = Callable[[str], Mapping[str, Any] | None]
 MOMENT_S = 10.0
 EXTRAPOLATED = (10_000_000, 100_000_000)
+CACHE = ("segments", "scenes", "codes")
 STAGES = {
     "text": "text tower",
     "candidates": "candidates",
@@ -188,13 +189,13 @@ def growth(data: Mapping[str, Any]) -> str:
         row("tables: CPU s", lambda size: f"{size['tables']['cpu_s']:.1f}", "tables: CPU time"),
         row("tables: GB", lambda size: _gb(size["tables"]["bytes"]), "tables: disk"),
         row(
-            "cache and codes: CPU s",
-            lambda size: f"{size['segments']['cpu_s']:.1f} + {size['codes']['cpu_s']:.1f}",
+            "cache, scenes, codes: CPU s",
+            lambda size: " + ".join(f"{size[part]['cpu_s']:.1f}" for part in CACHE),
             "cache: CPU time",
         ),
         row(
-            "cache and codes: GB",
-            lambda size: f"{_gb(size['segments']['bytes'])} + {_gb(size['codes']['bytes'])}",
+            "cache, scenes, codes: GB",
+            lambda size: " + ".join(_gb(size[part]["bytes"]) for part in CACHE),
             "cache: disk",
         ),
     ]
@@ -227,12 +228,17 @@ def growth(data: Mapping[str, Any]) -> str:
                 f"{engine}: query",
             ),
         ]
-    rows.append(row("`faiss`: recall@100", lambda size: f"{size['engines']['faiss']['recall_at_100']:.4f}"))
+    rows.append(
+        row(
+            "`faiss by mean`: recall@100 of exact scores",
+            lambda size: f"{size['engines']['faiss by mean']['recall_at_100']:.4f}",
+        )
+    )
     columns = ["", *(f"{size['moments']:,}" for size in sizes), "exponent"]
     head = (
-        f"{data['dim']} dimensions, {data['frames']} frames a moment, {sizes[0]['engines']['exact']['depth']} candidates of "
+        f"{data['dim']} dimensions, {data['frames']} frames a moment, {sizes[0]['engines']['auto']['depth']} candidates of "
         f"which X-Pool orders all, {data['queries']} captions. Times are CPU time, p50 and p99; memory is the process's own + "
-        "what it maps of the index, after the queries. An exponent of 1 is growth in proportion, 0 none."
+        "what it maps of the index, after the queries. `auto` finds moments by scenes and pairs of scenes. An exponent of 1 is growth in proportion, 0 none."
     )
     return "\n".join([head, "", _table(columns, rows)])
 
@@ -257,11 +263,13 @@ def costs(data: Mapping[str, Any], profile: Mapping[str, Any] | None) -> str:
     each_ms = _a_moment_ms(largest, others[-1] if others else None)
     encoding = None if profile is None else profile["indexing"]["cpu_ms"] / 1000
 
+    stored = (("tables",), ("segments", "scenes"), ("codes",))
+
     def row(moments: int, size: Mapping[str, Any], label: str) -> list[str]:
         scale = moments / size["moments"]
-        held = [scale * size[part]["bytes"] for part in ("tables", "segments", "codes")]
-        build = scale * sum(size[part]["cpu_s"] for part in ("tables", "segments", "codes"))
-        engine = size["engines"]["exact" if moments <= 100_000 else "faiss"]
+        held = [scale * sum(size[part]["bytes"] for part in parts) for parts in stored]
+        build = scale * sum(size[part]["cpu_s"] for part in ("tables", *CACHE))
+        engine = size["engines"]["auto"]
         return [
             f"{moments:,}",
             f"{moments * MOMENT_S / 3600:,.0f}",
@@ -279,7 +287,7 @@ def costs(data: Mapping[str, Any], profile: Mapping[str, Any] | None) -> str:
         "hours of video",
         "tables, GB",
         "cache, GB",
-        "codes in memory, GB",
+        "codes, GB",
         "tables and cache, CPU h",
     ]
     columns += ["decode and encode, CPU h", "query without text tower, CPU ms", ""]
@@ -287,10 +295,10 @@ def costs(data: Mapping[str, Any], profile: Mapping[str, Any] | None) -> str:
     rows += [
         row(moments, largest, "extrapolated") for moments in EXTRAPOLATED if moments > largest["moments"]
     ]
-    each = {part: largest[part]["bytes"] / largest["moments"] for part in ("tables", "segments", "codes")}
+    each = {part: largest[part]["bytes"] / largest["moments"] for part in ("tables", *CACHE)}
     told = (
-        f"A moment takes {each['tables'] / 1024:.1f} KiB in the tables, {each['segments'] / 1024:.1f} KiB in the cache and "
-        f"{each['codes']:.0f} B of codes. Extrapolated rows are the largest measured one in proportion, and a query grows by the scan of the codes as it "
+        f"A moment takes {each['tables'] / 1024:.1f} KiB in the tables, {each['segments'] / 1024:.1f} KiB in the cache, "
+        f"{each['scenes'] / 1024:.1f} KiB of scenes and {each['codes']:.0f} B of codes. Extrapolated rows are the largest measured one in proportion, and a query grows by the scan of the codes as it "
         "does between the two largest: no larger index has been built."
     )
     if encoding is not None:
@@ -302,7 +310,7 @@ def _a_moment_ms(largest: Mapping[str, Any], next_one: Mapping[str, Any] | None)
     """What a moment more adds to the search for candidates by codes: the slope between the two largest sizes."""
 
     def taken(size: Mapping[str, Any]) -> float:
-        return size["engines"]["faiss"]["candidates_cpu_ms"]["p50"]
+        return size["engines"]["auto"]["candidates_cpu_ms"]["p50"]
 
     if next_one is None:
         return taken(largest) / largest["moments"]

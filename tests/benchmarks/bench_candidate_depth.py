@@ -9,8 +9,9 @@ a moment is found by
 
 - ``mean``: the mean of its frames;
 - ``frame``: its best frame;
-- ``scene``: its best stretch of frames that look alike, by the stretch's mean. Fewer vectors than frames: a frame that
-  is like those before it (a cosine of ``ALIKE`` with their mean) adds none.
+- ``single scene``: its best scene, a run of successive frames that look alike, by the scene's mean;
+- ``scene``: the best of its scenes and pairs of scenes, which is how an index finds moments
+  (:func:`framesift.candidates.scenes_of`).
 
 The curves of exact scores are the ranks of the best ten by those scores; those of faiss are searches at each depth. All
 vectors are in memory here, and faiss is left out where there are more than ``MOST_VECTORS`` of a kind.
@@ -34,9 +35,11 @@ from record import machine
 
 import framesift as fs
 from framesift.candidates.base import CandidateIndex, Vectors
-from framesift.candidates.by_frame import ByFrame
+from framesift.candidates.by_frame import FRAMES_A_ROW, ByFrame
 from framesift.candidates.faiss_codes import FaissCandidates, Quantizer
+from framesift.candidates.scenes import scenes_of, single_scenes
 from framesift.features import TextFeatures, VideoFeatures
+from framesift.index.engine import SCENES_A_ROW
 from framesift.storyboard.slices import standard
 
 WORK = Path(__file__).resolve().parents[2] / "runs" / "growth"
@@ -44,9 +47,10 @@ DEPTHS = (10, 20, 50, 100, 200, 300, 500, 1000, 1500, 2000, 3000, 5000)
 FAISS_DEPTHS = (50, 200, 1000, 2000)
 GOALS = (0.9, 0.95, 0.98, 0.99)
 TOP = 10
-ALIKE = 0.8
-MOST_VECTORS = 3_500_000  # 1.8 GB as float16
-KINDS = ("mean", "frame", "scene")
+MOST_VECTORS = 6_000_000  # 3.1 GB as float16: scenes and pairs of a million moments
+VECTORS_A_MOMENT = {"mean": 1, "frame": FRAMES, "scene": 6, "single scene": 3}  # at most, on average
+KINDS = tuple(VECTORS_A_MOMENT)
+SEARCHED = ("mean", "frame", "scene")  # by faiss, too
 SAMPLE = 50_000  # rows that a codebook learns from
 CONVERTED = 1 << 16  # rows that become float32 at once: 64 MB
 TIMED = 50  # queries of which the engines' CPU time is taken
@@ -116,7 +120,10 @@ class Kept:
         """faiss over them."""
         vectors = HalfVectors(self.array[: self.count])
         found = faiss_over(vectors)
-        return found if kind == "mean" else ByFrame(found, self.owner[: self.count])
+        if kind == "mean":
+            return found
+        fetched = SCENES_A_ROW if kind == "scene" else FRAMES_A_ROW
+        return ByFrame(found, self.owner[: self.count], fetched=fetched)
 
 
 @torch.inference_mode()
@@ -132,8 +139,8 @@ def measured(material: Material, moments: int, queries: int, work: Path) -> dict
     best = Best(queries)
     file = tempfile.NamedTemporaryFile(dir=work)  # noqa: SIM115 (it goes with the array)
     scores = np.memmap(file, np.float32, "w+", shape=(len(KINDS), queries, moments))
-    most = {"mean": moments, "frame": moments * FRAMES, "scene": 3 * moments}
-    kept = {kind: Kept(most[kind], gallery.dim) for kind in KINDS if most[kind] <= MOST_VECTORS}
+    most = {kind: moments * VECTORS_A_MOMENT[kind] for kind in SEARCHED}
+    kept = {kind: Kept(most[kind], gallery.dim) for kind in SEARCHED if most[kind] <= MOST_VECTORS}
     counts = dict.fromkeys(KINDS, 0)
     scoring = 0.0
     for block in gallery.blocks():
@@ -203,15 +210,8 @@ def found_by(kind: str, means: Floats, frames: Floats) -> tuple[Floats, NDArray[
     flat = unit(frames)
     if kind == "frame":
         return flat.reshape(-1, flat.shape[2]), np.repeat(moments, flat.shape[1])
-    begins = np.ones(flat.shape[:2], dtype=bool)
-    total = flat[:, 0].copy()
-    for place in range(1, flat.shape[1]):
-        here = flat[:, place]
-        begins[:, place] = np.einsum("md,md->m", unit(total), here) < ALIKE
-        total = np.where(begins[:, place, None], here, total + here)
-    stretch = np.flatnonzero(begins)
-    sums = np.add.reduceat(flat.reshape(-1, flat.shape[2]), stretch, axis=0)
-    return unit(sums), stretch // flat.shape[1]
+    of = {"scene": scenes_of, "single scene": single_scenes}[kind]
+    return of(frames.reshape(-1, frames.shape[2]), np.full(len(frames), frames.shape[1]))
 
 
 def faiss_over(vectors: Vectors) -> FaissCandidates:
@@ -270,7 +270,7 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    styles = {"mean": "-", "frame": "--", "scene": "-."}
+    styles = {"mean": "-", "frame": "--", "scene": "-.", "single scene": ":"}
     for number, size in enumerate(sizes):
         for name, curve in size["recall_of_best_ten"].items():
             engine, kind = name.split(", ")

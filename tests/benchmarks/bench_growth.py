@@ -3,14 +3,15 @@
     python tests/benchmarks/bench_growth.py --json results/bench-growth.json
 
 A gallery (growth_gallery.py) of each size is written into a real index (growth_index.py), its cache is made, and each
-engine opens it and is asked the captions of the planted videos; up to ``--frames-up-to`` moments also by their best
-frame, which is twelve times as many vectors. Every step runs in a process of its own on one thread; times are CPU time
-(user + system), so that other processes on the machine count little. The files have just been written, so that they are
-in the page cache as far as they fit into memory. Memory is the proportional set size after imports and model, after
+engine opens it and is asked the captions of the planted videos: ``auto``, which finds moments by scenes and pairs of
+scenes for X-Pool, ``faiss`` and ``exact`` by the mean of frames, and up to ``--frames-up-to`` moments ``faiss`` by
+their best frame, which is twelve times as many vectors. Every step runs in a process of its own on one thread; times
+are CPU time (user + system), so that other processes on the machine count little. The files have just been written, so
+that they are in the page cache as far as they fit into memory. Memory is the proportional set size after imports and model, after
 opening and after the queries; ``file`` is what is mapped from the index, which the system takes back when it needs it.
 A query's time has no text tower in it (bench_query.py has).
 
-Sizes need about 30 GB of disk for a million moments, which is given back after each.
+Sizes need about 37 GB of disk for a million moments, which is given back after each.
 """
 
 from __future__ import annotations
@@ -34,8 +35,21 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 WORK = HERE.parents[2] / "runs" / "growth"
-ENGINES = {"exact": ("exact", "mean"), "faiss": ("faiss", "mean"), "faiss by frame": ("faiss", "frame")}
-COMPARED = ("exact", "faiss")  # the same candidates, but for what codes lose
+BY_FRAME = "faiss by frame"
+ENGINES = {
+    "auto": ("auto", "auto"),
+    "exact by mean": ("exact", "mean"),
+    "faiss by mean": ("faiss", "mean"),
+    BY_FRAME: ("faiss", "frame"),
+}
+COMPARED = ("exact by mean", "faiss by mean")  # the same candidates, but for what codes lose
+KEPT = {  # what the cache holds after each step
+    "segments": {"codes": False, "frame_codes": False, "scenes": False},
+    "scenes": {"scenes": True},
+    "codes": {"codes": True},
+    "frame_codes": {"frame_codes": True},
+}
+BUILT = ("segments", "scenes", "codes")  # without frames' codes, as an index does by itself
 DEPTH_COMPARED = 100
 WARM_UP = 20
 ONE_THREAD = dict.fromkeys(
@@ -56,17 +70,16 @@ def write(work: Path, index: Path, moments: int) -> dict[str, Any]:
 
 
 def cache(work: Path, index: Path, moments: int, frames: bool) -> dict[str, Any]:
-    """The cache: segments first, then codes of moments, and those of frames where they are wanted."""
+    """The cache: segments first, then scenes, codes of both, and those of frames where they are wanted."""
     from framesift.index import Index
 
     _, model = asked(work, moments)
     result: dict[str, Any] = {}
     with Index.open(index, model=model) as opened:
         before = size_of(index)
-        parts = {"segments": (False, False), "codes": (True, False), "frame_codes": (True, True)}
-        for name, (codes, frame_codes) in list(parts.items())[: 3 if frames else 2]:
+        for name in KEPT if frames else BUILT:
             started = time.process_time(), time.monotonic()
-            report = opened.refresh_cache(codes=codes, frame_codes=frame_codes)
+            report = opened.refresh_cache(**KEPT[name])
             assert report.problem is None, report.problem
             taken = {"cpu_s": time.process_time() - started[0], "wall_s": time.monotonic() - started[1]}
             size = size_of(index)
@@ -193,14 +206,15 @@ def measure(
         result |= step("cache", work, index, moments, frames)
         result["engines"] = {
             engine: step("ask", work, index, moments, engine, queries, depth)
-            for engine in (ENGINES if frames else COMPARED)
+            for engine in ENGINES
+            if frames or engine != BY_FRAME
         }
     finally:
         if not keep:
             shutil.rmtree(index, ignore_errors=True)
     exact, coded = (np.load(work / f"rows-{engine}.npy") for engine in COMPARED)
     found = [np.isin(own, theirs).mean() for own, theirs in zip(exact, coded, strict=True)]
-    result["engines"]["faiss"][f"recall_at_{DEPTH_COMPARED}"] = float(np.mean(found))
+    result["engines"][COMPARED[1]][f"recall_at_{DEPTH_COMPARED}"] = float(np.mean(found))
     return result
 
 
@@ -209,8 +223,8 @@ def slopes(sizes: list[dict[str, Any]]) -> dict[str, float]:
     quantities: dict[str, Callable[[dict[str, Any]], float]] = {
         "tables: CPU time": lambda size: size["tables"]["cpu_s"],
         "tables: disk": lambda size: size["tables"]["bytes"],
-        "cache: CPU time": lambda size: size["segments"]["cpu_s"] + size["codes"]["cpu_s"],
-        "cache: disk": lambda size: size["segments"]["bytes"] + size["codes"]["bytes"],
+        "cache: CPU time": lambda size: sum(size[part]["cpu_s"] for part in BUILT),
+        "cache: disk": lambda size: sum(size[part]["bytes"] for part in BUILT),
     }
     for engine in ENGINES:
         quantities |= {
@@ -259,7 +273,7 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3, which="both")
         axis.legend(fontsize="small")
 
-    parts = {"tables": "tables", "cache": "segments", "codes": "codes"}
+    parts = {"tables": "tables", "cache": "segments", "scenes": "scenes", "codes": "codes"}
     draw(
         axes[0][0],
         "Build, without decoding and encoding",

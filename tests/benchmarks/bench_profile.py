@@ -196,7 +196,7 @@ def query(work: Path, limit: dict[str, float], measured: dict[str, Any]) -> dict
     weights = sum(
         x.numel() for name, x in model.encoder.model.text_model.named_parameters() if "embedding" not in name
     )
-    scanned = moments * (CODE_BYTES if measured["engine_used"] == "faiss" else 4 * dim)
+    scanned = measured["vectors"] * (CODE_BYTES if measured["engine_used"] == "faiss" else 4 * dim)
     rescored = max(RESCORED, 4 * depth) * 4 * dim if measured["engine_used"] == "faiss" else 0
     frames = depth * FRAMES * dim
     bounds: dict[str, dict[str, float]] = {

@@ -58,7 +58,7 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
     from growth_gallery import GrowthGallery, Material
     from growth_index import PlantedModel, captions, load_tower
 
-    from framesift.candidates import CandidateConfig
+    from framesift.candidates import ByFrame, CandidateConfig
     from framesift.index import Index
 
     torch.set_num_threads(1)
@@ -73,7 +73,8 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         depth = min(options["depth"] or stored.default_depth, moments)
         opened.search(texts[0], depth=depth)
         opening = time.monotonic() - started
-        used = stored.engine.name
+        engine = stored.engine
+        searched = engine.frames if isinstance(engine, ByFrame) else engine
         staged: list[dict[str, float]] = []
         whole: list[float] = []
         wall: list[float] = []
@@ -94,7 +95,8 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         "different_queries": len(set(texts[WARM_UP:])),
         "depth": depth,
         "engine": options["engine"],
-        "engine_used": used,
+        "engine_used": searched.name,
+        "vectors": len(searched),
         "by": options["by"],
         "backend": options["backend"],
         "words_a_query": float(np.mean([len(text.split()) for text in texts])),
@@ -152,10 +154,10 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--depth", type=int, help="candidates that X-Pool sees; default: as the index has it")
     parser.add_argument("--engine", default="auto", help="what proposes candidates")
-    parser.add_argument("--by", default="mean", help="what moments are found by")
+    parser.add_argument("--by", default="auto", help="what moments are found by")
     parser.add_argument("--backend", default="openvino", help="of the text tower; torch for the reference")
     parser.add_argument(
-        "--work", type=Path, default=WORK, help="where the index is made; needs 30 GB for a million"
+        "--work", type=Path, default=WORK, help="where the index is made; needs 37 GB for a million"
     )
     parser.add_argument(
         "--keep", action="store_true", help="leave the index there, and use one that is there"

@@ -32,10 +32,12 @@ import pyarrow as pa  # noqa: E402
 import torch  # noqa: E402
 from record import machine  # noqa: E402
 
+from framesift.candidates import scenes_of  # noqa: E402
 from framesift.errors import IndexCacheWarning, IndexStateError  # noqa: E402
-from framesift.features import TextFeatures, masked_mean, unit  # noqa: E402
+from framesift.features import TextFeatures, VideoFeatures, masked_mean, unit  # noqa: E402
 from framesift.index import store as store_module  # noqa: E402
 from framesift.index.cache import CacheFolder, CacheSettings, refresh_cache  # noqa: E402
+from framesift.index.cache.moment_scenes import MomentScenes  # noqa: E402
 from framesift.index.gallery import LanceGallery  # noqa: E402
 from framesift.index.schema import IndexMeta, VideoRecord, moments_schema  # noqa: E402
 from framesift.index.store import Store  # noqa: E402
@@ -147,6 +149,25 @@ def wrong_rows(gallery: LanceGallery) -> list[str]:
     best = scores.topk(min(20, len(gallery)), dim=1).indices.sort(dim=1).values
     if not torch.equal(gallery.candidates(text, 20), best):
         found.append("candidates are not the best rows")
+    return found + wrong_scenes(gallery, features)
+
+
+def wrong_scenes(gallery: LanceGallery, features: VideoFeatures) -> list[str]:
+    """Scenes that differ from those of the frames, scattered or in blocks."""
+    mask = features.frame_mask.numpy()
+    expected, owner = scenes_of(features.frame.numpy()[mask], mask.sum(axis=1))
+    rounded = expected.astype(np.float16).astype(np.float32)
+    found: list[str] = []
+    for blockwise in (False, True):
+        scenes = MomentScenes(gallery._rows, gallery._offset)
+        if not np.array_equal(scenes.owner, owner):
+            return [f"there are {len(scenes)} scenes, not {len(owner)}, or they are of other rows"]
+        if blockwise:
+            own = np.concatenate([np.zeros((0, DIM), np.float32), *(block for _, block in scenes.blocks())])
+        else:
+            own = scenes.take(np.arange(len(scenes)))
+        if not np.array_equal(own, rounded):
+            found.append(f"scenes are wrong, {blockwise=}")
     return found
 
 

@@ -27,6 +27,9 @@ class ByFrame(CandidateIndex):
         owner: the row that each frame belongs to, ``[frame]`` ascending; every row has at least one.
         fetched: frames fetched at first for every row that is wanted; twice as many each time that they are of too few.
 
+    Attributes:
+        frames: the engine of the frames.
+
     Raises:
         ShapeError: ``owner`` has not one value a frame.
         InputError: ``owner`` does not ascend from 0, or leaves a row out.
@@ -45,7 +48,7 @@ class ByFrame(CandidateIndex):
                 "owner must number the rows from 0, ascending, and leave none out; "
                 f"it goes from {owner[0]} to {owner[-1]} in steps of {steps.min()} to {steps.max()}"
             )
-        self._frames = frames
+        self.frames = frames
         self._owner = owner
         self._fetched = fetched
         self._counts = np.bincount(owner)  # frames of every row
@@ -55,7 +58,7 @@ class ByFrame(CandidateIndex):
         return len(self._counts)
 
     def __repr__(self) -> str:
-        return f"<ByFrame {len(self)} rows, {self._frames!r}>"
+        return f"<ByFrame {len(self)} rows, {self.frames!r}>"
 
     def search(
         self, queries: NDArray[np.float32], depth: int, *, allowed: NDArray[np.bool_] | None = None
@@ -66,7 +69,7 @@ class ByFrame(CandidateIndex):
         depth = min(depth, len(self) if allowed is None else int(np.count_nonzero(allowed)))
         wanted = max(1, math.ceil(depth * min(self._fetched, self._most)))
         while True:
-            found = self._frames.search(queries, wanted, allowed=allowed_frames)
+            found = self.frames.search(queries, wanted, allowed=allowed_frames)
             ranked = [self._distinct(*one, depth) for one in zip(found.rows, found.scores, strict=True)]
             # depth x most frames hold at least depth rows, so that this ends.
             if all(len(rows) == depth for rows, _ in ranked):

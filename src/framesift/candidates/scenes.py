@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 
-__all__ = ["ALIKE", "PAIRED", "scenes_of"]
+__all__ = ["ALIKE", "PAIRED", "scenes_of", "single_scenes"]
 
 ALIKE = 0.8
 """Cosine with the mean of a scene's frames so far from which on a frame belongs to it."""
@@ -48,6 +48,21 @@ def scenes_of(
     Raises:
         ShapeError: ``counts`` do not add up to the frames, or are no multiples of ``tokens``.
     """
+    scenes, scene_row = single_scenes(frames, counts, tokens=tokens)
+    numbers = np.bincount(scene_row, minlength=len(counts))
+    one, other = _pairs(numbers)
+    empty = np.flatnonzero(numbers == 0)
+    nothing = np.zeros((len(empty), scenes.shape[1]), np.float32)
+    vectors = np.concatenate([scenes, _unit(scenes[one] + scenes[other]), nothing])
+    owner = np.concatenate([scene_row, scene_row[one], empty])
+    order = np.argsort(owner, kind="stable")
+    return vectors[order], owner[order]
+
+
+def single_scenes(
+    frames: NDArray[np.floating[Any]], counts: NDArray[np.int64], *, tokens: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The same without pairs; a row without a frame that is not zero has none."""
     if frames.ndim != 2 or counts.ndim != 1 or counts.sum() != len(frames):
         raise ShapeError("frames", expected=f"[{int(counts.sum())}, dim]", got=list(frames.shape))
     if tokens > 1 and (counts % tokens).any():
@@ -57,22 +72,12 @@ def scenes_of(
         flat = _unit(flat.reshape(-1, tokens, flat.shape[1]).sum(axis=1))
         counts = counts // tokens
     real = flat.any(axis=1)
-    if not real.all():
-        counts = np.bincount(np.repeat(np.arange(len(counts)), counts)[real], minlength=len(counts))
-        flat = flat[real]
-    begins = np.flatnonzero(_begins(flat, counts))
-    scene_row = np.repeat(np.arange(len(counts)), counts)[begins]
-    scenes = np.zeros((0, flat.shape[1]), np.float32)
-    if len(begins):
-        scenes = _unit(np.add.reduceat(flat, begins, axis=0))
-    one, other = _pairs(np.bincount(scene_row, minlength=len(counts)))
-    empty = np.flatnonzero(counts == 0)
-    owner = np.concatenate([scene_row, scene_row[one], empty])
-    vectors = np.concatenate(
-        [scenes, _unit(scenes[one] + scenes[other]), np.zeros((len(empty), flat.shape[1]), np.float32)]
-    )
-    order = np.argsort(owner, kind="stable")
-    return vectors[order], owner[order]
+    row = np.repeat(np.arange(len(counts)), counts)[real]
+    flat = flat[real]
+    if not len(flat):
+        return flat, row
+    begins = np.flatnonzero(_begins(flat, np.bincount(row, minlength=len(counts))))
+    return _unit(np.add.reduceat(flat, begins, axis=0)), row[begins]
 
 
 def _begins(flat: NDArray[np.float32], counts: NDArray[np.int64]) -> NDArray[np.bool_]:
