@@ -22,8 +22,8 @@ def _deaths(data: dict[str, Any]) -> str:
     once = "each of them once" if index["every_video_once"] else "**not each of them once**"
     same = "all" if index["rows_equal_to_the_local_table"] else "**not all**"
     rows = {
-        "cluster": f"{index['raylets']} raylets, {index['nodes']} of them with work, on {machine['cores']} cores of one "
-        f"{machine['cpu']}",
+        "cluster": f"{index['raylets']} raylets, {index['nodes']} of them with work, on {machine['cores']} cores of "
+        f"one {machine['cpu']}",
         "indexing": f"{index['videos']:,} videos: a node killed when {first:,} were committed, the driver when "
         f"{second:,} were, and the command given again",
         "afterwards": f"{index['videos_in_the_index']:,} videos in the index, {once}; {index['encoded_again']:,} were "
@@ -37,7 +37,7 @@ def _deaths(data: dict[str, Any]) -> str:
     }
     lines = ["| | |", "|---|---|", *(f"| {what} | {seen} |" for what, seen in rows.items()), ""]
     lines.append(
-        f"[JSON](../results/{RESULT}.json), `./run bench ray`. The seconds are those of one small machine that does all of "
-        "it at once."
+        f"[JSON](../results/{RESULT}.json), `./run bench ray`. The seconds are those of one small machine that does "
+        "all of it at once."
     )
     return "\n".join(lines)

@@ -421,7 +421,7 @@ def _open_or_create(
         talk(f"note: no --model given; using {DEFAULT_MODEL} with softmax pooling, which needs no training")
     reference = name or DEFAULT_MODEL
     if on_cluster:
-        model = load(reference, device="cpu")
+        model = load(reference, device="cpu", dtype="fp32", backend="torch")
     else:
         model = load(reference, device=device)
     if model.name.startswith("storyboard-"):

@@ -8,6 +8,7 @@ it, and publishing moves all replicas over, one look of theirs later.
 from __future__ import annotations
 
 import logging
+import os
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping
@@ -17,6 +18,7 @@ from typing import Any, NoReturn
 import ray
 from ray.exceptions import RayError
 
+from ..encoders.arithmetic import BACKEND_VARIABLE, FORCE_VARIABLE, PRECISION_VARIABLE
 from ..errors import ClusterError, InputError
 from ..web.settings import Settings
 from .cluster import Cluster, check_nodes
@@ -83,25 +85,31 @@ def serving(
         name=APPLICATION,
         num_replicas=replicas,
         max_ongoing_requests=settings.search_threads + settings.search_waiting,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options={"num_cpus": 1, **_arithmetic()},
         health_check_period_s=HEALTH_EVERY_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_timeout_s=DRAIN_S,
     )
     try:
         serve.run(deployment.bind(dict(libraries), settings), name=APPLICATION, route_prefix="/")
-    except (RuntimeError, RayError) as error:
+    except BaseException as error:  # an interrupt, too: nobody would have what goes on starting in hand
         said = str(error)
         with suppress(Exception):
-            serve.delete(APPLICATION)
-        raise ClusterError(f"the replicas do not start: {_reason(said)}") from error
+            _end(began_serve)
+        if isinstance(error, (RuntimeError, RayError)):
+            raise ClusterError(f"the replicas do not start: {_reason(said)}") from error
+        raise
     shown = f"[{host}]" if ":" in host else host
     try:
         yield f"http://{shown}:{port}/"
-    finally:
-        serve.delete(APPLICATION)
-        if began_serve and not serve.status().applications:
-            serve.shutdown()
+    except ClusterError:
+        with suppress(Exception):  # the cluster may be gone, which the error says
+            _end(began_serve)
+        raise
+    except BaseException:
+        _end(began_serve)
+        raise
+    _end(began_serve)
 
 
 def running_replicas() -> int:
@@ -148,6 +156,20 @@ def _start(host: str, port: int) -> bool:
             f"{found.port}, or end it first (serve shutdown)"
         )
     return False
+
+
+def _end(began_serve: bool) -> None:
+    """Drain and end the replicas, and Serve itself if we began it and nobody else uses it."""
+    serve.delete(APPLICATION)
+    if began_serve and not serve.status().applications:
+        serve.shutdown()
+
+
+def _arithmetic() -> dict[str, Any]:
+    """Options by which replicas compute as the command was told, which is in its environment, and not in the nodes'."""
+    names = (BACKEND_VARIABLE, PRECISION_VARIABLE, FORCE_VARIABLE)
+    given = {name: os.environ[name] for name in names if os.environ.get(name)}
+    return {"runtime_env": {"env_vars": given}} if given else {}
 
 
 def _reason(said: str) -> str:
