@@ -7,8 +7,9 @@ engine opens it and is asked the captions of the planted videos: ``auto``, which
 scenes for X-Pool, ``faiss`` and ``exact`` by the mean of frames, and up to ``--frames-up-to`` moments ``faiss`` by
 their best frame, which is twelve times as many vectors. Every step runs in a process of its own on one thread; times
 are CPU time (user + system), so that other processes on the machine count little. The files have just been written, so
-that they are in the page cache as far as they fit into memory. Memory is the proportional set size after imports and model, after
-opening and after the queries; ``file`` is what is mapped from the index, which the system takes back when it needs it.
+that they are in the page cache as far as they fit into memory. Memory is the proportional set size after imports and
+model, after opening and after the queries; ``file`` is what is mapped from the index, which the system takes back when
+it needs it.
 A query's time has no text tower in it (bench_query.py has).
 
 Sizes need about 37 GB of disk for a million moments, which is given back after each.
