@@ -27,7 +27,7 @@ from torch import Tensor
 
 from .config import from_dict, to_dict
 from .encoders import Encoder, load_encoder
-from .encoders.arithmetic import FORCE_VARIABLE, asked
+from .encoders.arithmetic import asked, forced
 from .encoders.clip import ClipEncoder
 from .encoders.fetch import HUB_ID, fetch
 from .encoders.gate import gate
@@ -143,7 +143,7 @@ def load(
     if matcher is not None:
         model.matcher = build_matcher(matcher, {}) if isinstance(matcher, str) else matcher
     model.encoder.use(device=device, dtype=dtype, backend=backend)
-    gate(model.encoder, force=bool(os.environ.get(FORCE_VARIABLE)) if force is None else force)
+    gate(model.encoder, force=forced() if force is None else force)
     return model.to(model.encoder.device).eval()
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Backend",
     "asked",
     "choose",
+    "forced",
     "has_openvino",
     "instructions",
     "speeds_up",
@@ -103,6 +104,13 @@ def asked(
         precision = variables.get(PRECISION_VARIABLE) or PRECISIONS[0]
         _known(precision, PRECISIONS, PRECISION_VARIABLE)
     return backend, precision
+
+
+def forced(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment says to take a precision that is too far from fp32."""
+    value = (os.environ if environment is None else environment).get(FORCE_VARIABLE, "")
+    # as the command line reads it
+    return value.strip().lower() not in ("", "0", "false", "f", "no", "n", "off")
 
 
 def choose(

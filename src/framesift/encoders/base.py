@@ -211,7 +211,9 @@ class Encoder(nn.Module, ABC):
         if self.arithmetic.backend == "openvino":
             from .openvino_towers import OpenVinoTowers
 
-            self.openvino = OpenVinoTowers(self.arithmetic.precision, required=backend == "openvino")
+            # only it computes int8: torch would take its place in fp32, and the gate would praise that
+            required = backend == "openvino" or self.arithmetic.precision == "int8"
+            self.openvino = OpenVinoTowers(self.arithmetic.precision, required=required)
         return self.to(target)
 
     def preprocess(self, pixels: np.ndarray) -> Float[Tensor, "frame channel y x"]:

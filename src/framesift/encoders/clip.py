@@ -60,7 +60,7 @@ class ClipEncoder(Encoder):
         state[name] = channels_of_3d(torch.stack([0 * kernel, kernel, 0 * kernel], dim=2))
         model.load_state_dict(state)
         encoder = ClipEncoder(model, self.tokenizer, self.preprocessing)
-        encoder.use(device=self.device, dtype=self.dtype)
+        encoder.use(device=self.device, dtype=self.arithmetic.precision, backend=self.arithmetic.backend)
         return encoder
 
     @property

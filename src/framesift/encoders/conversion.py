@@ -35,11 +35,16 @@ makes, and far below what a wrongly traced operation does."""
 
 
 def import_openvino() -> Any:
-    """The package, its reporting of use switched off."""
+    """The package, its reporting of use switched off. Raises ModelError where what is installed is broken."""
     # what would import it takes a stub of its own where it cannot
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
-    import openvino
-
+    try:
+        import openvino
+    except ImportError as error:
+        raise ModelError(
+            f"OpenVINO is installed, but cannot be loaded ({error}); install it again: pip install"
+            " 'framesift[openvino]', or use backend='torch'"
+        ) from None
     return openvino
 
 
@@ -73,17 +78,21 @@ def network(encoder: Encoder, tower: Tower, *, int8: bool, store: CompiledStore,
     facts = {"encoder": encoder.name, "tower": tower, "openvino": version, "seconds": round(seconds, 1)}
 
     def write(path: Path) -> None:
-        ov.save_model(made, path, compress_to_fp16=False)
+        try:
+            ov.save_model(made, path, compress_to_fp16=False)
+        except RuntimeError as error:  # OpenVINO's word for a full disk
+            raise OSError((str(error).strip().splitlines() or [""])[-1][:200]) from None
 
     try:
-        kept = store.keep(key, write, facts)
+        store.keep(key, write, facts)
     except OSError as error:
         logger.warning(
             "cannot keep %s in %r (%s): every process will make it again", what, str(store.folder), error
         )
         return made
     logger.info("%s is ready after %.0f s", what, time.monotonic() - started)
-    return ov.Core().read_model(kept)
+    kept = _read(store, key)  # mapped, so that processes share it; None if a disk kept something else
+    return made if kept is None else kept
 
 
 def sample_inputs(encoder: Encoder, tower: Tower, *, rows: int) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ benchmark of real videos would lose. For that, run ``framesift evaluate`` in bot
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -185,7 +186,7 @@ def measure(encoder: Encoder, clips: Sequence[Clip] | None = None) -> GateReport
         backend=reduced.backend,
         precision=reduced.precision,
         version=_version(reduced),
-        instructions=" ".join(instructions()) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        instructions=_hardware(device),
         frame_least=frame_cosine.min().item(),
         frame_mean=frame_cosine.mean().item(),
         text_least=text_cosine.min().item(),
@@ -227,8 +228,14 @@ def _version(arithmetic: Arithmetic) -> str:
         return arithmetic.backend
 
 
+def _hardware(device: torch.device) -> str:
+    return " ".join(instructions()) if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
 def _path(encoder: Encoder, folder: Path) -> Path:
-    kind = "cpu" if encoder.device.type == "cpu" else "cuda"
+    # machines that share a home need not round alike: int8 without VNNI saturates
+    hardware = hashlib.blake2b(_hardware(encoder.device).encode(), digest_size=4).hexdigest()
+    kind = f"{'cpu' if encoder.device.type == 'cpu' else 'cuda'}-{hardware}"
     numbers = _version(encoder.arithmetic).replace(" ", "-")
     return folder / f"{encoder.fingerprint()}-{kind}-{numbers}-{encoder.arithmetic.precision}-{VERSION}.json"
 

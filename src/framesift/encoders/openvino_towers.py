@@ -48,7 +48,7 @@ class OpenVinoTowers:
 
     def _reset(self) -> None:
         self._compiled: dict[Tower, _Compiled | None] = {}
-        self._parameters: list[Tensor] = []
+        self._parameters: list[Tensor] = []  # held, so that no other takes their addresses
         self._weights: tuple[Any, ...] = ()
         self._compiling = threading.Lock()
 
@@ -84,10 +84,10 @@ class OpenVinoTowers:
 
     def _get(self, encoder: Encoder, tower: Tower) -> _Compiled | None:
         with self._compiling:  # a second thread waits for the first one's tower
+            parameters = list(encoder.model.parameters())  # each time: others may have taken their place
             if not self._parameters:
-                self._parameters = list(encoder.model.parameters())
-                self._weights = _state(self._parameters)
-            if self._weights != _state(self._parameters):
+                self._parameters, self._weights = parameters, _state(parameters)
+            if self._weights != _state(parameters):
                 self._compiled.clear()
                 return None
             if tower not in self._compiled:

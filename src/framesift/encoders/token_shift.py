@@ -81,7 +81,7 @@ class TokenShiftClipEncoder(ClipEncoder):
         model = cls.build(config)
         model.load_state_dict(clip.model.state_dict())
         encoder = cls(model, clip.tokenizer, clip.preprocessing)
-        encoder.use(device=clip.device, dtype=clip.dtype)
+        encoder.use(device=clip.device, dtype=clip.arithmetic.precision, backend=clip.arithmetic.backend)
         return encoder
 
     @property

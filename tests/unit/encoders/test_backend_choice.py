@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from framesift.encoders import arithmetic
-from framesift.encoders.arithmetic import WORTH_COMPILING, Arithmetic, asked, choose
+from framesift.encoders.arithmetic import WORTH_COMPILING, Arithmetic, asked, choose, forced
 from framesift.errors import InputError, MissingExtraError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -59,3 +59,9 @@ def test_a_given_value_wins_over_the_environment() -> None:
     assert asked(None, None, {}) == ("auto", "fp32")
     with pytest.raises(InputError, match="FRAMESIFT_PRECISION='int4'"):
         asked(None, None, {"FRAMESIFT_PRECISION": "int4"})
+
+
+def test_force_is_read_as_the_command_line_reads_it() -> None:
+    for value, expected in (("1", True), ("yes", True), ("0", False), ("False", False), ("", False)):
+        assert forced({"FRAMESIFT_FORCE_PRECISION": value}) is expected
+    assert not forced({})

@@ -125,6 +125,38 @@ def test_changed_weights_are_seen(clip: Path) -> None:
     torch.testing.assert_close(encoder.encode_text(TEXTS).sentence, 2 * before, **CLOSE)
 
 
+def test_replaced_weights_are_seen(clip: Path) -> None:
+    encoder = load_encoder(clip, device="cpu", backend="openvino")
+    before = encoder.encode_text(TEXTS).sentence
+    state = encoder.model.state_dict()
+    doubled = {**state, "text_projection.weight": 2 * state["text_projection.weight"]}
+    encoder.model.load_state_dict(doubled, assign=True)
+    torch.testing.assert_close(encoder.encode_text(TEXTS).sentence, 2 * before, **CLOSE)
+
+
+def test_a_full_disk_is_told_and_nothing_else(
+    clip: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = load_encoder(clip, device="cpu", backend="torch").encode_text(TEXTS).sentence
+    ov = conversion.import_openvino()
+
+    def full(_: object, path: Path, **__: object) -> None:
+        path.write_text("half")
+        raise RuntimeError("Exception from openvino\nNo space left on device")
+
+    def cut(made: object, path: Path, **given: object) -> None:
+        real(made, path, **given)
+        path.with_suffix(".bin").write_bytes(b"")
+
+    real = ov.save_model
+    for save in (full, cut):  # told of by OpenVINO, or not
+        monkeypatch.setattr(ov, "save_model", save)
+        encoder = load_encoder(clip, device="cpu", backend="openvino")
+        torch.testing.assert_close(encoder.encode_text(TEXTS).sentence, expected, **CLOSE)
+        assert not list(cache.iterdir())
+    assert "No space left" in caplog.text
+
+
 def test_threads_share_it_and_copies_compile_anew(clip: Path) -> None:
     encoder = load_encoder(clip, device="cpu", backend="openvino")
     expected = encoder.encode_text(TEXTS).sentence
@@ -149,6 +181,26 @@ def test_what_cannot_be_converted(
     assert auto.arithmetic.backend == "openvino"
     assert auto.encode_text(TEXTS).sentence.shape[0] == len(TEXTS)
     assert "torch computes it instead" in caplog.text
+
+
+def test_int8_is_not_replaced_by_fp32(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(encoder: Encoder, tower: str) -> None:
+        raise ModelError("OpenVINO cannot take it")
+
+    monkeypatch.setattr(conversion, "_convert", refuse)
+    with pytest.raises(ModelError, match="cannot take it"):
+        load_encoder(clip, device="cpu", dtype="int8").encode_text(TEXTS)
+
+
+def test_a_broken_installation_is_left_to_torch(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("framesift.encoders.arithmetic.WORTH_COMPILING", 1)
+    auto = load_encoder(clip, device="cpu")
+    assert auto.arithmetic.backend == "openvino"
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert auto.encode_text(TEXTS).sentence.shape[0] == len(TEXTS)
+    assert "cannot be loaded" in caplog.text
 
 
 def test_a_wrong_conversion_is_noticed(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,6 +53,18 @@ def test_the_unused_go_first(tmp_path: Path) -> None:
     assert [key for key in "abc" if store.find(key)] == ["a", "c"]
 
 
+def test_what_else_lies_there_stays(tmp_path: Path) -> None:
+    reports = tmp_path / "gate"
+    reports.mkdir()
+    (reports / "one.json").write_text("{}")
+    os.utime(reports, (1000, 1000))
+    store = CompiledStore(tmp_path, most_bytes=10)
+    keep(store, "a")
+    keep(store, "b")
+    assert store.find("a") is None
+    assert (reports / "one.json").exists()
+
+
 def test_the_one_just_made_stays_even_if_it_is_too_large(tmp_path: Path) -> None:
     store = CompiledStore(tmp_path, most_bytes=10)
     assert keep(store, "a").exists()
