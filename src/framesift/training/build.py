@@ -50,7 +50,7 @@ def build_model(
     torch.manual_seed(recipe.seed)
     if names["reranker"] == CROSS_TVR:
         return _second_stage(recipe, device=device, report=report)
-    start = load(recipe.encoder, device=device)
+    start = load(recipe.encoder, device=device, backend="torch", dtype="fp32")
     encoder = start.encoder
     if system is not None and system.encoder == TokenShiftClipEncoder.name:
         encoder = _with_token_shift(encoder)
@@ -112,7 +112,7 @@ def _second_stage(
         raise ConfigError(
             "CrossTVR is trained behind a first stage: give the name or directory of one as rerank.first_stage"
         )
-    model = load(recipe.rerank.first_stage, device=device)
+    model = load(recipe.rerank.first_stage, device=device, backend="torch", dtype="fp32")
     if model.reranker is not None:
         raise ConfigError(f"rerank.first_stage={recipe.rerank.first_stage!r} has a reranker already")
     reranker = _cross_tvr(recipe, model, report)

@@ -125,9 +125,9 @@ def _build(recipe: HeadRecipe) -> RetrievalModel:
     """The model with random weights, or with those it starts from, in everything but the frozen parts."""
     torch.manual_seed(recipe.fit.seed)
     if recipe.first_stage:
-        model = load(recipe.first_stage, device="cpu")
+        model = load(recipe.first_stage, device="cpu", backend="torch", dtype="fp32")
     else:
-        encoder = load(recipe.encoder, device="cpu").encoder
+        encoder = load(recipe.encoder, device="cpu", backend="torch", dtype="fp32").encoder
         if recipe.shift_layers:
             if not isinstance(encoder, ClipEncoder):
                 raise InputError(f"shift_layers={list(recipe.shift_layers)}: {recipe.encoder!r} is no CLIP")

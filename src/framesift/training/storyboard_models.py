@@ -77,7 +77,7 @@ class ClipRecipe:
 
 def _starting_encoder(recipe: ClipRecipe, untrained: Path) -> Encoder:
     if recipe.start:
-        encoder = load(recipe.start, device="cpu").encoder
+        encoder = load(recipe.start, device="cpu", backend="torch", dtype="fp32").encoder
         if recipe.positions:
             _set_positions(encoder, recipe.positions)
         return encoder

@@ -70,7 +70,7 @@ class TextTuningRecipe:
 
 def tune_text(recipe: TextTuningRecipe, folder: Path, *, report: Callable[[str], None]) -> None:
     """Train; ``folder/model`` becomes a model directory of the encoder with mean pooling."""
-    encoder = load(recipe.encoder, device="cpu").encoder
+    encoder = load(recipe.encoder, device="cpu", backend="torch", dtype="fp32").encoder
     clips = StoryboardClips(videos=recipe.train_videos, pairs=recipe.train_pairs)
     frame, member_frame = (
         cached_frames(encoder, storyboard_tokens(Path(recipe.clips) / part, encoder, videos, report=report))
