@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 
 import typer
 
 from .output import talk
 
-__all__ = ["BACKEND_OPTION", "FORCE_OPTION", "PRECISION_OPTION", "BackendName", "Precision", "set_arithmetic"]
+__all__ = [
+    "BACKEND_OPTION",
+    "FORCE_OPTION",
+    "PRECISION_OPTION",
+    "BackendName",
+    "Precision",
+    "for_one_query",
+    "set_arithmetic",
+    "tell_of_encoders",
+]
 
 
 class BackendName(StrEnum):
@@ -68,10 +79,33 @@ def set_arithmetic(backend: BackendName | None, precision: Precision | None, for
         os.environ[PRECISION_VARIABLE] = precision.value
     if force:
         os.environ[FORCE_VARIABLE] = "1"
+    tell_of_encoders()
+
+
+def tell_of_encoders() -> None:
+    """Let whoever waits for an encoder to be converted or compared read so, a line each on stderr."""
     logger = logging.getLogger("framesift.encoders")
     if not any(isinstance(handler, _Talking) for handler in logger.handlers):
         logger.addHandler(_Talking())
         logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def for_one_query() -> Generator[None]:
+    """Meanwhile, models are loaded for torch in fp32, unless something was said.
+
+    OpenVINO saves some hundredths of a second a text; to start it takes nearly a second, and converting the text tower
+    of CLIP ViT-B/32 for it, once, several.
+    """
+    precision = os.environ.get(PRECISION_VARIABLE) or Precision.fp32.value
+    if os.environ.get(BACKEND_VARIABLE) or precision != Precision.fp32.value:
+        yield
+        return
+    os.environ[BACKEND_VARIABLE] = BackendName.torch.value
+    try:
+        yield
+    finally:
+        del os.environ[BACKEND_VARIABLE]
 
 
 class _Talking(logging.Handler):

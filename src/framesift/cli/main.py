@@ -40,6 +40,7 @@ from . import (
     taking,
     train,
 )
+from .arithmetic import tell_of_encoders
 from .output import talk
 
 __all__ = ["app", "run"]
@@ -125,6 +126,7 @@ def _say_warnings() -> None:
 def run() -> None:
     """Entry point of the command: one line on stderr and an exit code for every error that is not a bug."""
     _say_warnings()
+    tell_of_encoders()  # whatever the verb, and whether it has options for them
     try:
         app()
     except FramesiftError as error:

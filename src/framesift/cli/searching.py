@@ -17,6 +17,7 @@ from .arithmetic import (
     PRECISION_OPTION,
     BackendName,
     Precision,
+    for_one_query,
     set_arithmetic,
 )
 from .candidates import (
@@ -147,7 +148,7 @@ def search(
     ]
     asked = parse(query, like=terms)
     config = candidate_config(candidates, candidates_by, milvus_uri, milvus_collection)
-    with Index.open(index, model=model, tag=tag, candidates=config) as opened:
+    with for_one_query(), Index.open(index, model=model, tag=tag, candidates=config) as opened:
         answer = Searcher(opened).search(
             asked,
             k=k,
