@@ -403,17 +403,18 @@ def _open_or_create(
 
     if IndexMeta.exists(path):
         kept = Index.open(path)
-        if moments is not None and moments.value != kept.info().cutting:
+        meta = IndexMeta.read(path)
+        if moments is not None and moments.value != meta.moments:
             raise InputError(
-                f"the index {str(path)!r} cuts videos by {kept.info().cutting!r}; "
+                f"the index {str(path)!r} cuts videos by {meta.moments!r}; "
                 f"for --moments {moments.value} make another index"
             )
-        if snap_s is not None and snap_s != kept.info().snap_s:
+        if snap_s is not None and snap_s != meta.snap_s:
             raise InputError(
-                f"the index {str(path)!r} was made with --snap {kept.info().snap_s:g}; "
+                f"the index {str(path)!r} was made with --snap {meta.snap_s:g}; "
                 f"for --snap {snap_s:g} make another index"
             )
-        reference = name or kept.info().model
+        reference = name or meta.model
         if reference is None or on_cluster:
             return kept
         return Index.open(path, model=load(reference, device=device))

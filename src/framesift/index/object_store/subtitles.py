@@ -27,7 +27,7 @@ from .objects import Objects
 
 __all__ = ["SubtitleCopies"]
 
-KEPT_S = 600.0  # a reader may have been given the folder of an earlier copy
+KEPT_S = 600.0  # since it was last given to somebody, who may be reading it
 STATE_NAME = "uploaded.json"
 
 
@@ -62,6 +62,8 @@ class SubtitleCopies:
         if not folder.exists():
             folder = self._download(mark)
             self._tidy(folder)
+        with suppress(OSError):
+            os.utime(folder)  # for who tidies: it is in use
         self._seen = asked, folder
         return folder
 
@@ -137,9 +139,7 @@ class SubtitleCopies:
         """Delete copies that nobody can have been given lately."""
         with suppress(OSError):
             for copy in self._folder.glob("copy-*"):
-                if copy == newest:
-                    os.utime(copy)
-                elif copy.stat().st_mtime < time.time() - KEPT_S:
+                if copy != newest and copy.stat().st_mtime < time.time() - KEPT_S:
                     shutil.rmtree(copy, ignore_errors=True)
 
 
