@@ -97,7 +97,7 @@ def measure(work: Path, moments: int, queries: int) -> dict[str, Any]:
         write_tables(index, gallery, model)
 
         def against_exact(file: Path) -> dict[str, Any]:
-            exact, exact_cost = answers(index, model, texts, CandidateConfig(kind="exact"))
+            exact, exact_cost = answers(index, model, texts, CandidateConfig(kind="exact", by="mean"))
             config = CandidateConfig(kind="milvus", milvus_uri=str(file))
             found, cost = answers(index, model, texts, config)
             return {**compared(exact, found), "proposing": {"exact": exact_cost, "milvus": cost}}

@@ -108,7 +108,7 @@ def assert_same_hits(index: Path, uri: str) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(milvus_candidates.MilvusServer, "search", watched)
         found = ranked(index, CandidateConfig(kind="milvus", milvus_uri=uri))
-    expected = ranked(index, CandidateConfig(kind="exact"))
+    expected = ranked(index, CandidateConfig(kind="exact", by="mean"))
     assert sum(asked) >= len(TEXTS)
     assert found.rows.tolist() == expected.rows.tolist()
     torch.testing.assert_close(found.scores, expected.scores)

@@ -43,7 +43,7 @@ def engine_for(
     rows: MomentRows,
     offset: NDArray[np.int64] | None,
     *,
-    found_by: Literal["mean", "scene"],
+    found_by: Callable[[], Literal["mean", "scene"]],
     vectors: Vectors,
     moment_ids: Callable[[], Sequence[str]],
     fingerprint: str,
@@ -56,7 +56,7 @@ def engine_for(
         index: where it is, after which a server's collection is named.
         rows: of the table.
         offset: which of them the gallery has, ascending; None: all.
-        found_by: what the model's matcher calls for, where ``config`` leaves that open.
+        found_by: gives what the model's matcher calls for; asked where ``config`` leaves that open.
         vectors: of these.
         moment_ids: the keys of these, for a server that knows nothing else.
         fingerprint: of the features.
@@ -98,11 +98,11 @@ def engine_for(
             return _engine(config, rows, "mean", vectors, lambda book: coded(rows, offset, "mean", book))
 
 
-def _by(config: CandidateConfig, rows: MomentRows, found_by: Literal["mean", "scene"]) -> By:
+def _by(config: CandidateConfig, rows: MomentRows, found_by: Callable[[], Literal["mean", "scene"]]) -> By:
     """What moments are found by."""
     if config.by != "auto":
         return config.by
-    if found_by == "mean" or config.kind == "milvus":  # a server holds nothing else
+    if config.kind == "milvus" or found_by() == "mean":  # a server holds nothing else
         return "mean"
     missing = MomentScenes.missing(rows)
     if missing <= COMPUTED_UP_TO:

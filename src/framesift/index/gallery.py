@@ -181,7 +181,7 @@ class LanceGallery(Gallery):
                     self._store.index,
                     self._rows,
                     self._offset,
-                    found_by=self._found_by(),
+                    found_by=self._found_by,
                     vectors=self._vectors,
                     moment_ids=self.moment_ids,
                     fingerprint=self._meta.fingerprint,
