@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from candidate_tables import cache_blocks, engine_blocks, milvus_blocks
 from encoding_tables import encoding_blocks
 from growth_tables import performance_blocks, scale_blocks
 from ray_lines import ray_blocks
@@ -640,7 +641,11 @@ def main() -> None:
         ROOT / "docs" / "search-quality.md": with_blocks(
             "docs/search-quality.md", search_quality_blocks(result("moment-search"))
         ),
-        ROOT / "docs" / "performance.md": with_blocks("docs/performance.md", performance_blocks(measured)),
+        ROOT / "docs" / "performance.md": with_blocks(
+            "docs/performance.md", {**performance_blocks(measured), **engine_blocks(measured)}
+        ),
+        ROOT / "docs" / "hot-path.md": with_blocks("docs/hot-path.md", cache_blocks(measured)),
+        ROOT / "docs" / "milvus.md": with_blocks("docs/milvus.md", milvus_blocks(measured)),
         ROOT / "docs" / "scale.md": with_blocks("docs/scale.md", scale_blocks(measured)),
         ROOT / "docs" / "encoding.md": with_blocks("docs/encoding.md", encoding_blocks(measured)),
         ROOT / "docs" / "ray.md": with_blocks("docs/ray.md", ray_blocks(measured)),
