@@ -54,7 +54,7 @@ def _engines(data: dict[str, Any]) -> str:
         "",
         (
             f"Codes take {spent:.0f} CPU s to learn and make, {build['assemble_wall_s']:.2f} s to be put in place when "
-            "an index is opened; the vectors, which the best rows are scored again from, stay on the disk. Under filters:"
+            "an index is opened; the vectors, from which the best rows are scored again, stay on disk. Under filters:"
         ),
         "",
         "| rows that may be found | CPU ms, codes | recall: mean, least |",
