@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from candidate_tables import cache_blocks, engine_blocks, milvus_blocks
+from candidate_tables import cache_blocks, engine_blocks, milvus_blocks, readme_blocks
 from encoding_tables import encoding_blocks
 from growth_tables import performance_blocks, scale_blocks
 from ray_lines import ray_blocks
@@ -624,6 +624,7 @@ def main() -> None:
                 "speed": speed_line(),
                 "systems": measured_systems(),
                 **({"family": family_table()} if sliced else {}),
+                **readme_blocks(measured),
             },
         ),
         ROOT / "docs" / "storyboard.md": with_blocks(

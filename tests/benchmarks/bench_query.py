@@ -81,10 +81,10 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         for text in texts:
             hits, stages = by_stage(opened, text, depth)
             before = time.process_time(), time.monotonic()
-            searched = opened.search(text, depth=depth)
+            found = opened.search(text, depth=depth)
             whole.append(1000 * (time.process_time() - before[0]))
             wall.append(1000 * (time.monotonic() - before[1]))
-            assert [hit.to_dict() for hit in searched] == [hit.to_dict() for hit in hits]
+            assert [hit.to_dict() for hit in found] == [hit.to_dict() for hit in hits]
             staged.append(stages)
     kept = staged[WARM_UP:]
     mean = {stage: float(np.mean([one[stage] for one in kept])) for stage in STAGES}
