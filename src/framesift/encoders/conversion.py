@@ -33,6 +33,9 @@ CLOSE = 1e-4
 """Largest difference of a converted tower from torch's in fp32, relative to the largest value: ten times what rounding
 makes, and far below what a wrongly traced operation does."""
 
+RECIPE = 1
+"""Of how towers are converted and quantised, and by which pictures: what another one made is not taken for its own."""
+
 
 def import_openvino() -> Any:
     """The package, its reporting of use switched off. Raises ModelError where what is installed is broken."""
@@ -60,7 +63,7 @@ def network(encoder: Encoder, tower: Tower, *, int8: bool, store: CompiledStore,
     """
     ov = import_openvino()
     version = ov.get_version().split("-")[0]
-    key = f"{fingerprint}-{tower}-{'int8' if int8 else 'fp32'}-openvino{version}"
+    key = f"{fingerprint}-{tower}-{'int8' if int8 else 'fp32'}-openvino{version}-{RECIPE}"
     found = _read(store, key)
     if found is not None:
         return found
