@@ -84,7 +84,9 @@ class OpenVinoTowers:
 
     def _get(self, encoder: Encoder, tower: Tower) -> _Compiled | None:
         with self._compiling:  # a second thread waits for the first one's tower
-            parameters = list(encoder.model.parameters())  # each time: others may have taken their place
+            parameters: list[Tensor] = list(
+                encoder.model.parameters()
+            )  # each time: others may have taken their place
             if not self._parameters:
                 self._parameters, self._weights = parameters, _state(parameters)
             if self._weights != _state(parameters):
