@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError, SystemException
 from ray.exceptions import RayError
 
 from ..errors import ClusterError, IndexLockedError, InputError
@@ -138,7 +139,7 @@ def encode_on(
                     continue  # a chunk is taken once, whatever Ray does
                 seen.add(outcome.number)
                 yield outcome.encoded
-        except RayError as error:
+        except (RayError, ExecutionTimeoutError, SystemException) as error:
             raise ClusterError(
                 f"the cluster failed: {next(iter(str(error).splitlines()), type(error).__name__)}; what was committed "
                 "is kept, and the same command goes on from there"

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ray", reason="ray is not installed: pip install 'framesift[ray]'")
 
+from ray.data.exceptions import ExecutionTimeoutError
+from ray.exceptions import RayError
+
 from colour_model import write_clip
-from framesift.errors import FingerprintError, UnknownModelError
+from framesift.errors import ClusterError, FingerprintError, UnknownModelError
 from framesift.hub import load
 from framesift.index import BuildConfig
 from framesift.index.files import File, Todo, list_files
 from framesift.index.schema import IndexMeta
-from framesift.jobs import chunks
+from framesift.jobs import chunks, ray_index
 from framesift.jobs.chunks import Chunk, ChunkEncoder, Loading
-from framesift.jobs.ray_index import CHUNK_VIDEOS, chunks_of
+from framesift.jobs.cluster import Cluster, Node
+from framesift.jobs.ray_index import CHUNK_VIDEOS, chunks_of, encode_on
 
 MODEL = "storyboard-xpool"
 QUICK = BuildConfig(workers=0)
@@ -94,3 +99,19 @@ def test_a_node_with_another_model_says_so(meta: IndexMeta) -> None:
     encoder = ChunkEncoder(meta, QUICK, Loading(reference="storyboard-seqtransf", device="cpu"), 0)
     outcome = encoder.outcome(Chunk(number=0, todo=todo(1)))
     assert isinstance(outcome.failure, FingerprintError)
+
+
+@pytest.mark.parametrize("failure", [ExecutionTimeoutError("no progress"), RayError("the head is gone")])
+def test_a_cluster_that_falls_silent_or_fails_is_told_as_such(
+    failure: Exception, meta: IndexMeta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcomes(*arguments: object, **options: object) -> Iterator[chunks.Outcome]:
+        raise failure
+        yield
+
+    node = Node(id="a", host="10.0.0.1", cpus=2, gpus=0)
+    monkeypatch.setattr(ray_index, "check_nodes", lambda cluster, paths: [node])
+    monkeypatch.setattr(ray_index, "_outcomes", outcomes)
+    encode = encode_on(Cluster(address="10.0.0.1:6379", wants_token=True), Loading(reference=MODEL))
+    with pytest.raises(ClusterError, match="what was committed is kept"):
+        list(encode(todo(1), meta, QUICK))
