@@ -50,7 +50,8 @@ def _speed(data: dict[str, Any]) -> str:
             spread = ratio and f"{ratio['median']:.1f}× ({ratio['lowest']:.1f}–{ratio['highest']:.1f})"
             cells.append(f"{row['per_cpu_s']:.1f}, {spread}" if row else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", _limits(data)]
+    if "limits" in data:
+        lines += ["", _limits(data)]
     missed = [
         f"{target['what']} with {target['system']} {target['value']:.1f}× of {target['target']:g}×"
         for target in data["targets"]

@@ -269,7 +269,7 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
     styles = {"mean": "-", "frame": "--", "scene": "-.", "single scene": ":"}
     for number, size in enumerate(sizes):
         for name, curve in size["recall_of_best_ten"].items():
@@ -288,7 +288,7 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylabel("share of X-Pool's best ten among the candidates")
     axes.set_title("Candidates that X-Pool has to see, by moments in the gallery")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
