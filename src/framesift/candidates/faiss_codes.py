@@ -256,6 +256,8 @@ def _lists(
         if len(rows):
             yield 0, rows, packed(codes)
         return
+    whole = np.ascontiguousarray(codes).view(f"V{codes.shape[1]}")[:, 0]  # a row moves as one thing
+    width = codes.shape[1] - list_bytes
     order = np.argsort(numbers, kind="stable")
     sizes = np.bincount(numbers)
     ends = np.cumsum(sizes)
@@ -269,9 +271,10 @@ def _lists(
         some = slice(first, max(first + 1, fit))
         own = order[starts[first] : ends[some][-1]]
         block_start = block_starts[some] - block_starts[first]
-        spaced = np.zeros((int(num_blocks[some].sum()) * BLOCK_ROWS, codes.shape[1] - list_bytes), np.uint8)
+        spaced = np.zeros((int(num_blocks[some].sum()) * BLOCK_ROWS, width), np.uint8)
         shift = np.repeat(BLOCK_ROWS * block_start - (starts[some] - starts[first]), sizes[some])
-        spaced[np.arange(len(own)) + shift] = codes[own, list_bytes:]
+        moved = np.ascontiguousarray(whole[own].view(np.uint8).reshape(len(own), -1)[:, list_bytes:])
+        spaced.view(f"V{width}")[np.arange(len(own)) + shift, 0] = moved.view(f"V{width}")[:, 0]
         blocks = packed(spaced)
         for number in range(some.start, some.stop):
             if sizes[number]:
