@@ -262,17 +262,18 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 7.5), layout="constrained")
+    figure, axes = pyplot.subplots(2, 2, figsize=(13, 7.5), layout="constrained")
     moments = [size["moments"] for size in sizes]  # ascending: what was left out was so from some size on
 
-    def draw(axis: Any, title: str, unit: str, lines: dict[str, list[float]]) -> None:
+    def draw(axis: Any, title: str, unit: str, lines: dict[str, list[float]], *, each: int = 1) -> None:
+        """``each``: lines that belong together, of one colour."""
         for number, (name, values) in enumerate(lines.items()):
-            axis.plot(
-                moments[: len(values)], values, ("o-", "s--", "^:")[number % 3], label=name, markersize=4
-            )
+            style = ("o-", "s--", "^:")[number % (3 if each == 1 else each)]
+            color = f"C{number // each}"
+            axis.plot(moments[: len(values)], values, style, color=color, label=name, markersize=4)
         axis.set(xscale="log", yscale="log", xlabel="moments", ylabel=unit, title=title)
         axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize="small")
+        axis.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 
     parts = {"tables": "tables", "cache": "segments", "scenes": "scenes", "codes": "codes"}
     draw(
@@ -296,8 +297,8 @@ def plot(sizes: list[dict[str, Any]], path: Path) -> None:
         latency[f"{engine}: query, p99"] = [one["query_cpu_ms"]["p99"] for one in told]
         held[f"{engine}: its own"] = [of_index(one, "own") / 1e9 for one in told]
         held[f"{engine}: with mapped files"] = [of_index(one, "total") / 1e9 for one in told]
-    draw(axes[1][0], "A query, without the text tower", "CPU ms", latency)
-    draw(axes[1][1], "Memory that the index took, after the queries", "GB", held)
+    draw(axes[1][0], "A query, without the text tower", "CPU ms", latency, each=3)
+    draw(axes[1][1], "Memory that the index took, after the queries", "GB", held, each=2)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
 
