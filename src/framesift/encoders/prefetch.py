@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from queue import Full, Queue
+from queue import Empty, Full, Queue
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ __all__ = ["AHEAD", "on_device"]
 AHEAD = 2
 """Batches that wait on the device: one is copied while another is computed on, and one evens out their times."""
 
-_LOOK_S = 0.1  # how soon the thread sees that nobody wants more
+_LOOK_S = 0.1  # how soon either side sees that the other has gone
 
 
 def on_device(batches: Iterable[Tensor], device: torch.device, *, ahead: int = AHEAD) -> Iterator[Tensor]:
@@ -36,7 +36,7 @@ def on_device(batches: Iterable[Tensor], device: torch.device, *, ahead: int = A
     )
     thread.start()
     try:
-        while (item := queue.get()) is not None:
+        while (item := _next(queue, thread)) is not None:
             if isinstance(item, BaseException):
                 raise item
             batch, copied = item
@@ -53,7 +53,7 @@ def _fill(
     queue: Queue[Any],
     batches: Iterable[Tensor],
     device: torch.device,
-    copying: torch.cuda.Stream,
+    copying: Any,
     done: threading.Event,
 ) -> None:
     """Put batches with the events of their copies, then None; or what went wrong."""
@@ -68,6 +68,17 @@ def _fill(
         _put(queue, None, done)
     except BaseException as error:  # raised again where the batches are used
         _put(queue, error, done)
+
+
+def _next(queue: Queue[Any], thread: threading.Thread) -> Any:
+    """What comes next; never waits for a thread that has ended without a word."""
+    while True:
+        ended = not thread.is_alive()
+        try:
+            return queue.get(timeout=_LOOK_S)
+        except Empty:
+            if ended:
+                raise RuntimeError("the thread that prepares batches has died; see its error above") from None
 
 
 def _put(queue: Queue[Any], item: Any, done: threading.Event) -> bool:
