@@ -49,10 +49,9 @@ def readme_blocks(measured: Measured) -> dict[str, str]:
         f"recall {ours['recall_at'][str(case['depth'])]:.3f}: {over['numpy fp32']:.0f} times less CPU than numpy in fp32 and "
         f"{over['LanceDB flat']:.0f} times less than LanceDB's flat search ([JSON](results/bench-candidates.json)). A whole "
         f"text query over {held['moments']:,} moments, with a text tower of ViT-B/32's size and exact X-Pool on "
-        f"{held['depth']} candidates, takes {whole['p50']:.0f} ms of one core, {whole['p99']:.0f} ms at the 99th "
+        f"{held['depth']} candidates, for captions of {held['words_a_query']:.0f} words, takes {whole['p50']:.0f} ms of one core, {whole['p99']:.0f} ms at the 99th "
         f"percentile ([JSON](results/bench-query.json)). Pictures are encoded {faster} times faster than by eager torch in "
-        f"fp32, a sentence {texts['openvino fp32']['over_eager']['median']:.1f} times without loss; on the machine measured "
-        "that is about what its processor can multiply ([encoding](docs/encoding.md))."
+        f"fp32, a sentence {texts['openvino fp32']['over_eager']['median']:.1f} times without loss ([encoding](docs/encoding.md))."
     }
 
 
