@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..errors import (
     CheckpointError,
+    ClusterError,
     ConfigError,
     DatasetError,
     DecodeError,
@@ -50,6 +51,7 @@ STATUSES: dict[type[FramesiftError], tuple[int, str]] = {
     IndexLockedError: (423, "index_locked"),
     DatasetError: (404, "data_not_found"),
     MissingExtraError: (501, "not_installed"),
+    ClusterError: (503, "cluster_error"),
     FramesiftError: (500, "error"),
 }
 """Status and code of the library's errors. An index or model that cannot be used is a conflict with the state of
