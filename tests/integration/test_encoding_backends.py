@@ -16,8 +16,8 @@ from framesift.storyboard import storyboards, write_split
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The verbs hand their choice on through the environment, which is put back after each test."""
+def _nothing_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No towers of other runs, and nothing said in the environment about the arithmetic."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for name in ("FRAMESIFT_BACKEND", "FRAMESIFT_PRECISION", "FRAMESIFT_FORCE_PRECISION"):
         monkeypatch.delenv(name, raising=False)
