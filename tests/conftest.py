@@ -50,8 +50,8 @@ def _own_environment() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reaches a model hub."""
+def _offline(_own_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches a model hub. What monkeypatch puts back, it puts back before all else is."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
