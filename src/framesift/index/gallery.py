@@ -7,6 +7,7 @@ comes after it is the same for all of them.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -311,13 +312,21 @@ class LanceGallery(Gallery):
 
     def rows_of_id(self, video_id: str) -> NDArray[np.int64]:
         """The rows of a video in the order of time; none if it is not there."""
-        number = pc.index(self._ids, video_id).as_py()
-        return np.zeros(0, np.int64) if number < 0 else self.rows_of_number(number)
+        ids, order = self._ids, self._by_id
+        place = bisect_left(order, video_id, key=lambda number: ids[int(number)].as_py())
+        if place == len(order) or ids[int(order[place])].as_py() != video_id:
+            return np.zeros(0, np.int64)
+        return self.rows_of_number(int(order[place]))
 
     def rows_of_number(self, number: int) -> NDArray[np.int64]:
         """The rows of the video of that number in :attr:`catalogue`, in the order of time."""
         order, first = self._by_video
         return order[first[number] : first[number + 1]]
+
+    @cached_property
+    def _by_id(self) -> NDArray[np.uint64]:
+        """Videos in the order of their ids, 8 bytes each; a dictionary would hold every id again."""
+        return pc.call_function("array_sort_indices", [self._ids]).to_numpy()
 
     @cached_property
     def _by_video(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

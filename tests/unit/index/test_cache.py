@@ -170,6 +170,20 @@ def test_moments_without_a_video_are_not_part_of_it(store: Store) -> None:
     assert gallery.rows_of("/video002.mp4") == []
 
 
+def test_a_video_is_found_by_its_id_wherever_that_stands(store: Store) -> None:
+    store.remove(["video000", "video029", "video011"])
+    add(store, 0, 1)  # its row comes last now
+    gallery = LanceGallery(store, META)
+    for number, name in enumerate(gallery.catalogue.video_ids):
+        assert gallery.rows_of_id(name).tolist() == np.flatnonzero(gallery.video == number).tolist()
+        assert len(gallery.rows_of_id(name)) == 3
+    for absent in ("video029", "video011", "", "a", "video01", "video0000"):
+        assert gallery.rows_of_id(absent).tolist() == []
+    assert gallery.refreshed() is gallery
+    add(store, 29, 1)
+    assert len(gallery.refreshed().rows_of_id("video029")) == 3
+
+
 def test_a_refresh_builds_what_is_new_and_drops_what_is_gone(store: Store) -> None:
     cache = CacheFolder(store.cache_folder, DIM)
     first = refresh(cache, store.moments().get_fragments())
