@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,6 +36,18 @@ def pictures(num_frames: int, *, width: int = 96, height: int = 64, seed: int = 
     ]
 
 
+@contextmanager
+def scheduling_kept() -> Generator[None]:
+    """SVT-AV1, run by root, leaves its caller at the highest real-time priority: threads and processes that the tests
+    start later would inherit it, and keep all others from the processor."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
+
+
+@scheduling_kept()
 def make_clip(
     path: Path,
     frames: Sequence[np.ndarray] | int = 60,

@@ -9,12 +9,13 @@ from pathlib import Path
 import av
 import numpy as np
 
-from clip_maker import pictures, x264
+from clip_maker import pictures, scheduling_kept, x264
 
 RATE = 48_000
 FPS = 25
 
 
+@scheduling_kept()
 def make_film(
     path: Path,
     *,

@@ -43,6 +43,9 @@ import torch
 from numpy.typing import NDArray
 from record import machine
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from clip_maker import scheduling_kept
 from framesift.video import Uniform, decode, decode_all
 from framesift.video.sampling import clip4clip_extract_indices, clip4clip_slice
 
@@ -129,6 +132,7 @@ def scenery(width: int, height: int, num_frames: int) -> Iterator[av.VideoFrame]
         yield av.VideoFrame.from_ndarray(flat.reshape(height * 3 // 2, width), format="yuv420p")
 
 
+@scheduling_kept()
 def encode(path: Path, codec: str, height: int, gop: int, seconds: int) -> None:
     """One clip; the encoders' own choice of B-frames and hidden frames."""
     suffix, encoder, options = ENCODERS[codec]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import av
@@ -44,6 +45,11 @@ def test_every_frame_is_the_one_of_sequential_decoding(tmp_path: Path, encoder: 
         frames = decode(path, Uniform(num_frames=num_frames))
         for time_s, pixels in zip(frames.times_s, frames.pixels, strict=True):
             np.testing.assert_array_equal(pixels, everything[time_s])
+
+
+def test_the_encoder_leaves_no_priority_behind(tmp_path: Path) -> None:
+    encoded(tmp_path, "plain", ".mp4")
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def test_what_goes_and_what_stays(tmp_path: Path) -> None:
