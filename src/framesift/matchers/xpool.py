@@ -132,7 +132,12 @@ class XPool(Matcher):
         return pooled.masked_fill(~video.frame_mask.any(dim=1)[:, None], 0.0)
 
     def attention(self, text: TextFeatures, video: VideoFeatures) -> Float[Tensor, "text video frame"]:
-        """The attention weights, averaged over heads."""
+        """The attention weights, averaged over heads; where no gradient is wanted, without projecting any frame."""
+        if not torch.is_grad_enabled():
+            from .xpool_folded import FoldedQueries
+
+            self._check(text, video, dim=self.config.dim)
+            return FoldedQueries(self, text).attention(video)
         sentence, frame = self._normed(text, video)
         return self.cross_attn.weights(sentence, frame, video.frame_mask).mean(dim=2)
 

@@ -198,10 +198,35 @@ class FoldedQueries:
         similarity = self._unit.new_empty(len(self._unit), len(video))
         for columns in _slices(len(video), CANDIDATE_BLOCK):
             block = video[columns]
-            frame = self._head.layer_norm1(real_frames(block, self._unit.dtype))
+            frame = self._frames(block)
             for row, (query, target) in enumerate(zip(self._query, self._unit, strict=True)):
                 similarity[row, columns] = unit(self._pool(query, frame, block.frame_mask)) @ target
         return similarity
+
+    @torch.no_grad()
+    def attention(self, video: VideoFeatures) -> Float[Tensor, "text video frame"]:
+        """The attention weights of the folded texts, averaged over heads."""
+        frame = self._frames(video)
+        attention = frame.new_empty(len(self._query), *video.frame_mask.shape)
+        for row, query in zip(attention, self._query, strict=True):
+            row[:] = self._weights(query, frame, video.frame_mask).mean(dim=1)
+        return attention
+
+    def _frames(self, video: VideoFeatures) -> Float[Tensor, "video frame dim"]:
+        """LN1 of the frames, zero at masked ones, whatever was there: once they are normed rather than before, since
+        that takes no copy of them."""
+        frame = self._head.layer_norm1(video.frame.to(self._unit.dtype))
+        if not video.frame_mask.all():
+            frame[~video.frame_mask] = 0.0
+        return frame
+
+    def _weights(
+        self,
+        query: Float[Tensor, "head dim"],
+        frame: Float[Tensor, "video frame dim"],
+        mask: Bool[Tensor, "video frame"],
+    ) -> Float[Tensor, "video head frame"]:
+        return masked_softmax((frame @ query.T).mT, mask[:, None])
 
     def _pool(
         self,
@@ -211,7 +236,7 @@ class FoldedQueries:
     ) -> Float[Tensor, "video dim"]:
         """The videos pooled for one query: X-Pool's definition with the projections moved."""
         head, attn = self._head, self._head.cross_attn
-        weights = masked_softmax((frame @ query.T).mT, mask[:, None])  # [video, head, frame]
+        weights = self._weights(query, frame, mask)
         values = attn.v_proj.weight.unflatten(0, (attn.num_heads, -1))
         value = torch.einsum("vnd,ned->vne", weights @ frame, values).flatten(1) + attn.v_proj.bias
         attended = head.layer_norm2(attn.out_proj(value))

@@ -72,6 +72,21 @@ def test_wide_and_narrow_videos_score_the_same_way(frames: int, heads: int) -> N
     torch.testing.assert_close(matcher.scorer(video)(text), matcher(text, video).detach(), **CLOSE)
 
 
+@pytest.mark.parametrize("heads", [1, 4])
+@pytest.mark.parametrize("texts", [0, 3])
+def test_attention_is_the_same_without_gradients(texts: int, heads: int) -> None:
+    """The projection of the keys moves to the texts, and what is masked may hold anything."""
+    text, video = _features(texts, 6, 9, 32)
+    video.frame_mask[1, 4:] = False
+    video.frame_mask[2] = False
+    matcher = _head(32, heads=heads)
+    expected = matcher.attention(text, video)
+    assert expected.requires_grad
+    video.frame[~video.frame_mask] = torch.nan
+    with torch.no_grad():
+        torch.testing.assert_close(matcher.attention(text, video), expected.detach(), **CLOSE)
+
+
 def test_small_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     text, video = _features(9, 11, 4, 32)
     matcher = _head(32, heads=2)
