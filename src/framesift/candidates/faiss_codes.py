@@ -15,7 +15,7 @@ from ..errors import InputError, ShapeError
 from .asking import checked_queries
 from .base import CandidateIndex, Found, Vectors
 from .best import best, stacked
-from .exact import ExactCandidates, dot_products, score_rows
+from .exact import TAKEN_AT_ONCE, TAKEN_SHARE, ExactCandidates, dot_products, score_rows
 from .lists import Probing
 from .quantizer import Quantizer
 
@@ -23,9 +23,12 @@ __all__ = ["FaissCandidates", "Quantizer", "packed"]
 
 RESCORED_PER_ROW = 4  # at least so many rows are scored again for each that is wanted
 MARGIN = 3.0  # standard deviations of a code's error that lie between the last row found and the last one scored again
-MOST_RESCORED = (
-    8  # times what is scored again at first; past that, scores are so dense that rows differ by little
-)
+MOST_RESCORED = 8
+"""Times what is scored again at first, without a filter; past that, scores are so dense that rows differ by little. A
+filter may leave nothing but such rows: under one, as many are scored as it takes, all of them in the end."""
+LEAST_STEP = 1e-9  # between scores of copies
+MOST_DOUBLINGS = 32.0  # more rows than there are
+MORE = 1.5  # times as many rows at least when a query scans again, so that it does not scan often
 SCANNED_PER_TAKEN = 256  # codes that are scanned in the time in which one scattered row is taken and scored
 BLOCK_ROWS = 32  # rows that the scan compares at once
 HALF = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]  # faiss, pq4_fast_scan.cpp: perm0
@@ -47,7 +50,7 @@ class FaissCandidates(CandidateIndex):
         coded_rows: the row of each code, ``[coded]`` ascending. Rows without a code are scored exactly.
         vectors: of all rows.
         rescored: how many rows are scored again at first, but at least four times the depth; more where scores leave
-            doubt.
+            doubt, and under a filter all that it allows where that is less work.
         probes: how many lists are read for a query; None: as many as it takes to find what reading all would find.
             Without lists it has no effect.
 
@@ -114,6 +117,11 @@ class FaissCandidates(CandidateIndex):
         scanned = max(self._rescored, RESCORED_PER_ROW * depth)
         if not depth or count <= max(2 * scanned, scanned + len(self) // SCANNED_PER_TAKEN):
             return self._exact.search(queries, max(1, depth), allowed=allowed)
+        most = (
+            min(self._coded, MOST_RESCORED * scanned)
+            if allowed is None
+            else min(count, len(self) // TAKEN_SHARE)  # reading all in order costs no more than these
+        )
         fresh = self._fresh if allowed is None else self._fresh[allowed[self._fresh]]
         new = score_rows(self._vectors, queries, fresh, depth)
         sizes = self._sizes
@@ -121,7 +129,7 @@ class FaissCandidates(CandidateIndex):
             sizes = np.bincount(self._list_of[allowed], minlength=self._count + 1)[:-1]
         return stacked(
             [
-                self._best(query, depth, scanned, allowed, sizes, one)
+                self._best(query, depth, scanned, most, allowed, sizes, one)
                 for query, one in zip(queries, new, strict=True)
             ],
             depth,
@@ -132,6 +140,7 @@ class FaissCandidates(CandidateIndex):
         query: NDArray[np.float32],
         depth: int,
         scanned: int,
+        most: int,
         allowed: NDArray[np.bool_] | None,
         sizes: NDArray[np.int64],
         new: tuple[NDArray[np.int64], NDArray[np.float32]],
@@ -140,9 +149,9 @@ class FaissCandidates(CandidateIndex):
 
         Rows that were scored again say how far codes are off. Where a row that was not might well be better than the
         last one found, more are scored: after a filter that leaves none of the rows near the query, for instance. And
-        the last one found says how many better ones can be expected in lists that were not read.
+        the last one found says how many better ones can be expected in lists that were not read. Where more than
+        ``most`` would have to be scored again under a filter, all that it allows are scored.
         """
-        most = min(self._coded, MOST_RESCORED * scanned)
         by_mean = float(query @ self._quantizer.mean)  # the same for all rows
         probing: Probing | None = None
         if self._quantizer.lists is not None:
@@ -160,14 +169,21 @@ class FaissCandidates(CandidateIndex):
             if not enough:
                 # The scan leaves out rows whose code is the worst one possible. It takes a gallery of copies of one
                 # moment to notice, but a promise is a promise.
-                exact = self._exact.search(query[None], depth, allowed=allowed)
-                return exact.rows[0], exact.scores[0]
+                break
             error = scores - by_code  # and ``by_mean``
-            if scanned >= most or len(rows) < scanned:
+            if len(rows) < scanned:
                 return found
-            if found[1][-1] >= by_code.min() + error.mean() + MARGIN * error.std():
+            doubtful = float(found[1][-1] - error.mean() - MARGIN * error.std())
+            wanted = _rows_above(doubtful, by_code)
+            if wanted <= scanned:
                 return found
-            scanned = min(2 * scanned, most)
+            if wanted >= most and allowed is not None:
+                break
+            if scanned >= most:
+                return found
+            scanned = min(max(int(MORE * scanned), wanted), most)
+        exact = self._exact.search(query[None], depth, allowed=allowed)
+        return exact.rows[0], exact.scores[0]
 
     def _scored(
         self,
@@ -182,7 +198,10 @@ class FaissCandidates(CandidateIndex):
         if len(shared):
             scores[here] = known[1][there]
             missing[here] = False
-        scores[missing] = dot_products(query[None], self._vectors.take(rows[missing]))[0]
+        unknown = np.flatnonzero(missing)
+        for start in range(0, len(unknown), TAKEN_AT_ONCE):
+            some = unknown[start : start + TAKEN_AT_ONCE]
+            scores[some] = dot_products(query[None], self._vectors.take(rows[some]))[0]
         return scores
 
     def _scan(
@@ -223,6 +242,20 @@ class FaissCandidates(CandidateIndex):
         )
         order = np.argsort(ids)[np.count_nonzero(ids < 0) :]  # -1 stands for no more rows
         return ids[order], scores[order]
+
+
+def _rows_above(score: float, best: NDArray[np.float32]) -> int:
+    """How many rows have a score by code above some value, as far as the best ones tell.
+
+    Half of these lie above a score in their midst. Below the last one, rows are taken to double in number as often as
+    that is apart from the last; the further from the best, the slower they do, so that this is rather too many.
+    """
+    half = len(best) // 2
+    middle, last = np.partition(best, half)[half], best.min()
+    if score >= last:
+        return len(best)
+    doublings = (last - score) / max(middle - last, LEAST_STEP)
+    return int(len(best) * 2 ** min(float(doublings), MOST_DOUBLINGS))
 
 
 def _inverted_file(
