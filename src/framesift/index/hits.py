@@ -27,30 +27,26 @@ def hits_of(
     unit: Literal["moment", "video"],
 ) -> list[Hit]:
     """The first results of a ranking, with the frames of the moments that they consist of."""
-    rows, scores = ranking.rows[0].tolist(), ranking.scores[0].tolist()
-    places = [gallery.moment(row) for row in rows]
+    rows, scores = ranking.rows[0].numpy(), ranking.scores[0].tolist()
+    videos = gallery.video[rows].tolist()
+    start_s, end_s = gallery.start_s[rows].tolist(), gallery.end_s[rows].tolist()
     if unit == "video":
-        best = {place.video_id: position for position, place in reversed(list(enumerate(places)))}
+        best = {video: position for position, video in reversed(list(enumerate(videos)))}
         groups = [[position] for position in sorted(best.values())[:k]]
     else:
-        groups = merge_adjacent(
-            [place.video_id for place in places],
-            [place.start_s for place in places],
-            [place.end_s for place in places],
-            k=k,
-        )
+        groups = merge_adjacent(videos, start_s, end_s, k=k)
     used = [position for group in groups for position in group]
     if not used:
         return []
-    features, times = gallery.features_and_times(torch.tensor([rows[position] for position in used]))
+    features, times = gallery.features_and_times(torch.from_numpy(rows[used]))
     weights = dict(zip(used, attention(text, features, model), strict=True))
     times_of = dict(zip(used, times, strict=True))
     return [
         Hit(
             rank=number,
-            video=places[group[0]].uri,
-            start_s=places[group[0]].start_s,
-            end_s=places[group[-1]].end_s,
+            video=gallery.moment(int(rows[group[0]])).uri,
+            start_s=start_s[group[0]],
+            end_s=end_s[group[-1]],
             score=scores[min(group)],  # scores before and behind the reranker's depth do not compare
             frame_times_s=tuple(time for position in group for time in times_of[position]),
             # every moment's weights sum to one; so do the result's
