@@ -107,6 +107,26 @@ def test_videos_of_different_sizes(encoder: Encoder) -> None:
     torch.testing.assert_close(together.frame[1], encoder.encode_video([tall]).frame[0], **CLOSE)
 
 
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_pixels_of_other_sizes_are_refused_in_the_same_words(
+    checkpoint: Path, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if backend == "openvino":
+        pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    encoder = load_encoder(checkpoint, device="cpu", backend=backend)
+    right = encoder.preprocess(clips(2)[0].pixels)
+    for wrong in (right[..., :-1], right[:, :-1], right[:, :1], right.permute(0, 2, 3, 1)):
+        with pytest.raises(ShapeError) as caught:
+            encoder.encode_pixels(wrong)
+        told = str(caught.value)
+        assert told.startswith(
+            f"pixels for the vision tower of {encoder.name!r}: expected [frame, {right.shape[1]}, "
+        )
+        assert told.endswith(f"as preprocess() makes them, got {list(wrong.shape)}")
+    assert encoder.encode_pixels(right).shape == (2, encoder.dim)
+
+
 def test_nothing_in_nothing_out(encoder: Encoder) -> None:
     assert len(encoder.encode_text([])) == 0
     assert len(encoder.encode_text([], words=True)) == 0

@@ -36,6 +36,8 @@ __all__ = ["Encoder", "Pictures", "resolve_device"]
 TEXT_BATCH = 256
 """Texts that go through the tower together; sorted by length, so that little of a batch is padding."""
 
+RGB = 3
+
 MARKS = 2
 """Most tokens of a text that are no words: the marks of its start and its end."""
 
@@ -285,7 +287,12 @@ class Encoder(nn.Module, ABC):
     def encode_pixels(
         self, pixels: Float[Tensor, "frame channel y x"], *, patches: bool = False
     ) -> Float[Tensor, "frame dim"] | tuple[Float[Tensor, "frame dim"], Float[Tensor, "frame patch width"]]:
-        """Embed preprocessed frames, for inference; ``patches`` adds the tower's final tokens."""
+        """Embed preprocessed frames, for inference; ``patches`` adds the tower's final tokens.
+
+        Raises:
+            ShapeError: ``pixels`` are not of the sizes that the tower takes, whatever computes it.
+        """
+        self._check_pixels(pixels)
         pixels = pixels.to(self.device, non_blocking=True)
         if self.openvino and (found := self.openvino.vision(self, pixels, patches=patches)):
             frame, patch = found
@@ -378,6 +385,23 @@ class Encoder(nn.Module, ABC):
                 raise InputError(f"texts: expected strings, got {text!r}")
         cleaned = [self.clean(text) for text in texts]
         return ragged_ids(self.tokenizer, cleaned, context=context or self.context_length)
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        """Here, because torch, transformers and OpenVINO each say it in words of their own."""
+        vision: Any = self.model.config.vision_config
+        channels = RGB * (1 + 2 * self.neighbours)
+        edge: int | None = getattr(vision, "image_size", None)
+        if edge is not None:
+            fits, sides = tuple(pixels.shape[2:]) == (edge, edge), f"{edge}, {edge}"
+        else:
+            step = self.preprocessing.patch_size
+            fits, sides = not any(side % step for side in pixels.shape[2:]), f"multiples of {step}"
+        if pixels.ndim != 4 or pixels.shape[1] != channels or not fits:
+            raise ShapeError(
+                f"pixels for the vision tower of {self.name!r}",
+                expected=f"[frame, {channels}, {sides}], as preprocess() makes them",
+                got=list(pixels.shape),
+            )
 
     def _pad(self, rows: Sequence[Sequence[int]], *, length: int | None = None) -> tuple[Tensor, Tensor]:
         return padded_ids(rows, pad_id=self.pad_id, length=length or self.padded_length)

@@ -21,12 +21,10 @@ from transformers import CLIPConfig, CLIPModel
 from transformers.initialization import no_init_weights
 
 from ..errors import CheckpointError, InputError
-from .base import Encoder
+from .base import RGB, Encoder
 from .tokenize import clean_text
 
 __all__ = ["ClipEncoder", "channels_of_3d"]
-
-RGB = 3
 
 
 class ClipEncoder(Encoder):

@@ -15,6 +15,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,12 +140,8 @@ def gate(encoder: Encoder, *, force: bool = False, folder: Path | None = None) -
     arithmetic = encoder.arithmetic
     if not arithmetic.reduced:
         return None
-    if encoder.device.type == "cpu" and not speeds_up(arithmetic.precision):
-        logger.warning(
-            "this CPU has no instructions for %s (found: %s): it rounds all the same, and may be slower than fp32",
-            arithmetic.precision,
-            ", ".join(instructions()) or "none that are known",
-        )
+    if encoder.device.type == "cpu":
+        _tell_if_slow(arithmetic.precision)
     path = _path(encoder, folder or store_folder() / "gate")
     report = encoder.compared or _read(path)
     if report is None:
@@ -159,6 +156,18 @@ def gate(encoder: Encoder, *, force: bool = False, folder: Path | None = None) -
         )
     encoder.compared = report
     return report
+
+
+@cache
+def _tell_if_slow(precision: str) -> None:
+    """Once a process, however many models it loads; nothing where the system does not name the instructions."""
+    if instructions() and not speeds_up(precision):
+        logger.warning(
+            "this CPU has no instructions for %s (it has %s): here it is %s, and rounds all the same; use fp32",
+            precision,
+            ", ".join(instructions()),
+            "hardly faster than fp32" if precision == "int8" else "slower than fp32, not faster",
+        )
 
 
 def measure(encoder: Encoder, clips: Sequence[Clip] | None = None) -> GateReport:

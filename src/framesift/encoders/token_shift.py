@@ -22,8 +22,8 @@ from transformers import CLIPConfig, CLIPModel
 from transformers.initialization import no_init_weights
 
 from ..errors import CheckpointError, InputError
-from .base import Pictures
-from .clip import RGB, ClipEncoder
+from .base import RGB, Pictures
+from .clip import ClipEncoder
 
 __all__ = ["SHIFT_LAYERS", "TokenShiftClipConfig", "TokenShiftClipEncoder", "shift_tokens"]
 
