@@ -94,7 +94,17 @@ def query(data: Mapping[str, Any]) -> str:
         + (f" and the goal of {held['target']['goal_ms']:.0f} ms" if held["target"]["goal_met"] else "")
         for name, held in backends.items()
     ]
-    return "\n".join([head, "", _table(columns, [*rows, whole]), "", f"{'; '.join(aims)}."])
+    told = [f"{'; '.join(aims)}."]
+    short = {name: held["short"] for name, held in backends.items() if "short" in held}
+    if short:
+        words = next(iter(short.values()))["words_a_query"]
+        taken = (
+            f"{name} {_ms(held['query_cpu_ms']['p50'])} ms at the median and {_ms(held['query_cpu_ms']['p99'])} ms at the 99th "
+            f"percentile, {_ms(held['stages_cpu_ms']['text']['p50'])} ms of it in the text tower"
+            for name, held in short.items()
+        )
+        told += ["", f"Queries of {words:.0f} words: {'; '.join(taken)}."]
+    return "\n".join([head, "", _table(columns, [*rows, whole]), "", *told])
 
 
 def query_profile(data: Mapping[str, Any]) -> str:

@@ -258,7 +258,8 @@ def main() -> None:
         result["query"] = {
             backend: query(options.work, limit, held)
             for backend, held in measured.items()
-            if backend != "machine"
+            # the limits are those of fp32
+            if backend != "machine" and held.get("precision", "fp32") == "fp32"
         }
     text = json.dumps({**result, "machine": machine()}, indent=1)
     print(text)

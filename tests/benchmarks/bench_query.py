@@ -8,8 +8,14 @@ of these, X-Pool on them, and merging moments to results with their frames' atte
 size and random weights; it reads the caption, and the embedding that the gallery has for that caption takes the place
 of its answer. X-Pool's head is 512 wide and untrained, which costs what a trained one does.
 
+Three towers are measured, each in a process of its own: OpenVINO's in fp32, the default on a CPU, and in bf16, and
+torch's, the reference. Each is asked captions, which are long for queries, and then ``short``: five successive words of
+the same captions, with these captions' embeddings, so that only the tower has less to do.
+
 The process has one core (its affinity) and one thread. Stages are CPU time (user + system); the wall time of the whole
-query is told as well, which other processes on the machine lengthen.
+query is told as well, which other processes on the machine lengthen. Warm means: some queries were answered before,
+and a text of every length was read, since OpenVINO prepares what it runs once for each. Every other query is answered
+as a whole before it is answered by stages, so that pages that nobody has read before burden both alike.
 """
 
 from __future__ import annotations
@@ -21,9 +27,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -32,8 +38,18 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 from bench_growth import ONE_THREAD, WORK, quantiles, step  # noqa: E402
 
+if TYPE_CHECKING:
+    from framesift.index import Index
+    from framesift.ranking import Hit
+
 TARGET_MS, GOAL_MS = 40.0, 25.0
 STAGES = ("text", "candidates", "frames", "xpool", "results")
+TOWERS = {  # name -> backend and precision of the text tower
+    "openvino": ("openvino", "fp32"),
+    "openvino bf16": ("openvino", "bf16"),
+    "torch": ("torch", "fp32"),
+}
+SHORT_WORDS = 5
 WARM_UP = 30
 T = TypeVar("T")
 
@@ -63,48 +79,38 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
 
     torch.set_num_threads(1)
     gallery = GrowthGallery(Material.of(work), moments=moments)
-    embeddings = captions(gallery)
-    model = PlantedModel(load_tower(work, backend=options["backend"]), embeddings)
-    texts = list(embeddings)[: queries + WARM_UP]
+    long = captions(gallery)
+    short = shortened(long)
+    backend, precision = TOWERS[options["tower"]]
+    # forced: what a precision changes is measured elsewhere, on weights that mean something
+    tower = load_tower(work, backend=backend, dtype=precision, force=True)
+    model = PlantedModel(tower, long | short)
     started = time.monotonic()
     config = CandidateConfig(kind=options["engine"], by=options["by"])
     with Index.open(index, model=model, candidates=config) as opened:
         stored = opened.gallery()
         depth = min(options["depth"] or stored.default_depth, moments)
-        opened.search(texts[0], depth=depth)
+        opened.search(next(iter(long)), depth=depth)
         opening = time.monotonic() - started
         engine = stored.engine
         searched = engine.frames if isinstance(engine, ByFrame) else engine
-        staged: list[dict[str, float]] = []
-        whole: list[float] = []
-        wall: list[float] = []
-        for text in texts:
-            hits, stages = by_stage(opened, text, depth)
-            before = time.process_time(), time.monotonic()
-            found = opened.search(text, depth=depth)
-            whole.append(1000 * (time.process_time() - before[0]))
-            wall.append(1000 * (time.monotonic() - before[1]))
-            assert [hit.to_dict() for hit in found] == [hit.to_dict() for hit in hits]
-            staged.append(stages)
-    kept = staged[WARM_UP:]
-    mean = {stage: float(np.mean([one[stage] for one in kept])) for stage in STAGES}
-    total = quantiles(whole[WARM_UP:])
+        asked = {
+            kind: measured(opened, list(texts)[: queries + WARM_UP], depth)
+            for kind, texts in (("long", long), ("short", short))
+        }
+    total = asked["long"]["query_cpu_ms"]
     return {
         "moments": moments,
-        "queries": len(kept),
-        "different_queries": len(set(texts[WARM_UP:])),
         "depth": depth,
         "engine": options["engine"],
         "engine_used": searched.name,
         "vectors": len(searched),
         "by": options["by"],
-        "backend": options["backend"],
-        "words_a_query": float(np.mean([len(text.split()) for text in texts])),
+        "backend": backend,
+        "precision": precision,
         "open_and_first_query_wall_s": opening,
-        "query_cpu_ms": total,
-        "query_wall_ms": quantiles(wall[WARM_UP:]),
-        "stages_cpu_ms": {stage: quantiles([one[stage] for one in kept]) for stage in STAGES},
-        "share_of_stages": {stage: value / sum(mean.values()) for stage, value in mean.items()},
+        **asked["long"],
+        "short": asked["short"],
         "target": {
             "p50_ms": TARGET_MS,
             "met": total["p50"] <= TARGET_MS,
@@ -114,7 +120,55 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
     }
 
 
-def by_stage(index: Any, query: str, depth: int) -> tuple[list[Any], dict[str, float]]:
+def shortened(captions: Mapping[str, Any]) -> dict[str, Any]:
+    """A few successive words of every caption that no earlier one gave, with its embedding."""
+    found: dict[str, Any] = {}
+    for caption, embedding in captions.items():
+        words = caption.split()
+        phrases = (" ".join(words[i : i + SHORT_WORDS]) for i in range(len(words) - SHORT_WORDS + 1))
+        phrase = next((phrase for phrase in phrases if phrase not in found and phrase not in captions), None)
+        if phrase is not None:
+            found[phrase] = embedding
+    return found
+
+
+def measured(opened: Index, texts: Sequence[str], depth: int) -> dict[str, Any]:
+    """What queries take, as a whole and by stage; the first ones are not counted."""
+    encoder = opened.model.encoder
+    of_length = {len(encoder.tokenize([text])[0][0]): text for text in texts}
+    for text in of_length.values():
+        opened.model.encode_text([text])
+    staged: list[dict[str, float]] = []
+    whole: list[float] = []
+    wall: list[float] = []
+
+    def answered(text: str) -> list[Hit]:
+        before = time.process_time(), time.monotonic()
+        found = opened.search(text, depth=depth)
+        whole.append(1000 * (time.process_time() - before[0]))
+        wall.append(1000 * (time.monotonic() - before[1]))
+        return found
+
+    for number, text in enumerate(texts):
+        first = answered(text) if number % 2 else None
+        hits, stages = by_stage(opened, text, depth)
+        staged.append(stages)
+        found = answered(text) if first is None else first
+        assert [hit.to_dict() for hit in found] == [hit.to_dict() for hit in hits]
+    kept = staged[WARM_UP:]
+    mean = {stage: float(np.mean([one[stage] for one in kept])) for stage in STAGES}
+    return {
+        "queries": len(kept),
+        "different_queries": len(set(texts[WARM_UP:])),
+        "words_a_query": float(np.mean([len(text.split()) for text in texts])),
+        "query_cpu_ms": quantiles(whole[WARM_UP:]),
+        "query_wall_ms": quantiles(wall[WARM_UP:]),
+        "stages_cpu_ms": {stage: quantiles([one[stage] for one in kept]) for stage in STAGES},
+        "share_of_stages": {stage: value / sum(mean.values()) for stage, value in mean.items()},
+    }
+
+
+def by_stage(index: Index, query: str, depth: int) -> tuple[list[Hit], dict[str, float]]:
     """The steps of a search one by one: its results, and what each took."""
     import torch
 
@@ -155,7 +209,9 @@ def main() -> None:
     parser.add_argument("--depth", type=int, help="candidates that X-Pool sees; default: as the index has it")
     parser.add_argument("--engine", default="auto", help="what proposes candidates")
     parser.add_argument("--by", default="auto", help="what moments are found by")
-    parser.add_argument("--backend", default="openvino", help="of the text tower; torch for the reference")
+    parser.add_argument(
+        "--tower", action="append", choices=TOWERS, help="whose text tower is measured; default: all"
+    )
     parser.add_argument(
         "--work", type=Path, default=WORK, help="where the index is made; needs 37 GB for a million"
     )
@@ -180,8 +236,7 @@ def main() -> None:
             shutil.rmtree(index, ignore_errors=True)
             step("write", options.work, index, options.moments)
             step("cache", options.work, index, options.moments, options.by == "frame")
-        backends = dict.fromkeys([options.backend, "torch"])  # the reference beside it
-        result = {backend: measured(options, index, backend) for backend in backends}
+        result = {tower: in_process(options, index, tower) for tower in options.tower or TOWERS}
     finally:
         if not options.keep:
             shutil.rmtree(index, ignore_errors=True)
@@ -191,9 +246,9 @@ def main() -> None:
         options.json.write_text(text + "\n", encoding="utf-8")
 
 
-def measured(options: argparse.Namespace, index: Path, backend: str) -> dict[str, Any]:
+def in_process(options: argparse.Namespace, index: Path, tower: str) -> dict[str, Any]:
     """Ask in a process of its own."""
-    told = {"backend": backend, "engine": options.engine, "by": options.by, "depth": options.depth}
+    told = {"tower": tower, "engine": options.engine, "by": options.by, "depth": options.depth}
     arguments = json.dumps([str(options.work), str(index), options.moments, options.queries, told])
     done = subprocess.run(
         [sys.executable, str(HERE), "--ask", arguments],
