@@ -361,3 +361,48 @@ def test_relevance_tells_what_stands_out(tmp_path: Path) -> None:
         assert names(after)[0] == "red"
         assert (after.results[0].relevance or 0) > max(0.5, before.results[0].relevance)
         assert after.nothing_fits is False
+
+
+@pytest.fixture(scope="module")
+def hidden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    """Orange clips, somewhat red and somewhat yellow, and one that shows both, each for a second, among what makes the
+    mean of its frames grey. Every clip is one moment."""
+    folder = tmp_path_factory.mktemp("hidden")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(COLOURS, "orange", (220, 125, 30))
+        for number in range(8):
+            write_clip(folder / f"orange{number}.mp4", ["orange"])
+    write_clip(folder / "both.mp4", ["red", "cyan", "yellow", "blue"])
+    for colour in ("green", "white", "cyan"):
+        write_clip(folder / f"{colour}.mp4", [colour])
+    with Index.create(folder / "index", model=Model(), moments="whole") as made:
+        made.add(folder, config=QUICK)
+        yield made
+
+
+def test_several_terms_find_a_moment_by_the_scenes_that_its_mean_hides(hidden: Index) -> None:
+    query = '"red" "yellow"'
+    everything = Searcher(hidden).search(query, k=1, depth=100, sources=("frames",))
+    assert names(everything) == ["both"]
+    # Among the first three by the means there are orange ones alone.
+    gallery = hidden.gallery()
+    means = gallery.vectors_of(torch.arange(len(gallery)))
+    wanted = torch.nn.functional.normalize(Model().encode_text(["red", "yellow"]).sentence, dim=1)
+    nearest = (means @ wanted.T).mean(dim=1).topk(3).indices.tolist()
+    assert all("orange" in gallery.moment(row).uri for row in nearest)
+    few = Searcher(hidden).search(query, k=1, depth=3, sources=("frames",))
+    assert names(few) == ["both"]
+    assert few.results[0].hit.score == pytest.approx(everything.results[0].hit.score)
+
+
+def test_steps_are_found_by_scenes_too(hidden: Index) -> None:
+    answer = Searcher(hidden).search("red then yellow", k=1, depth=2, sources=("frames",))
+    assert names(answer) == ["both"]
+
+
+def test_several_terms_are_proposed_from_the_rows_that_a_filter_leaves(hidden: Index) -> None:
+    answer = Searcher(hidden).search(
+        '"red" "yellow" name:orange*', k=3, depth=3, unit="video", sources=("frames",), group_duplicates=False
+    )
+    assert len(names(answer)) == 3
+    assert all(name.startswith("orange") for name in names(answer))

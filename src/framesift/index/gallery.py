@@ -209,9 +209,23 @@ class LanceGallery(Gallery):
         if depth is None or depth >= count:
             rows = torch.arange(len(self)) if allowed is None else torch.from_numpy(np.flatnonzero(allowed))
             return rows.expand(len(text), count)
+        return torch.from_numpy(np.sort(self.proposed(text, depth, allowed=allowed), axis=1))
+
+    def proposed(
+        self, text: TextFeatures, depth: int, *, allowed: NDArray[np.bool_] | None = None
+    ) -> NDArray[np.int64]:
+        """The rows that the engine proposes for every text, best first, ``[text, candidate]``.
+
+        Args:
+            text: only ``sentence`` is used.
+            depth: how many; all that are allowed, where these are fewer.
+            allowed: as for :meth:`candidates`.
+
+        Raises:
+            InputError, IndexStateError: as for :attr:`engine`.
+        """
         queries = unit(text.sentence.detach().to("cpu", torch.float32)).numpy()
-        found = self.engine.search(queries, depth, allowed=allowed)
-        return torch.from_numpy(np.sort(found.rows, axis=1))
+        return self.engine.search(queries, depth, allowed=allowed).rows
 
     # ---- vectors
 

@@ -19,10 +19,11 @@ from ..index.decoded import DecodedGallery
 from ..ranking import Hit, rank
 from .answer import Answer, Part, Reason, Result, Source, Timeline, TimelineFrame, TimelineMoment
 from .calibration import FEWEST, THRESHOLD, nothing_fits, relevance
-from .chains import FoundChain, chained, parts_of, relevance_of, top
+from .chains import FoundChain, chained, parts_of, relevance_of
 from .feedback import move
 from .filters import Rows
 from .fusing import reciprocal_rank
+from .proposing import StepProposer
 from .query import MomentRef, Query, Term, TextTerm
 from .ranked import Order, RankedRows, page
 from .scoring import EncodedTerm, StepScorer
@@ -95,7 +96,7 @@ class Answering:
             if sentence
             else self._by_terms(scorer, told)
         )
-        ranked = RankedRows(self._proposer(scorer, rows, sentence), order, total=len(rows), depth=depth)
+        ranked = RankedRows(self._proposer(scorer, rows).propose, order, total=len(rows), depth=depth)
         lines = self._lines(rows, depth) if "subtitles" in sources else []
         places: dict[int, int] = {}
         if "frames" not in sources:
@@ -172,23 +173,8 @@ class Answering:
 
     # ---- in which order
 
-    def _proposer(
-        self, scorer: StepScorer, rows: NDArray[np.int64], sentence: bool
-    ) -> Callable[[int], NDArray[np.int64]]:
-        if sentence:
-            view = Rows(self._snapshot.gallery, torch.from_numpy(rows))
-            text = scorer.terms[0].features
-            return lambda n: rows[view.candidates(text, n)[0].numpy()]
-        coarse: list[NDArray[np.float64]] = []  # once, and only where there are too many rows for one block
-
-        def propose(n: int) -> NDArray[np.int64]:
-            if n >= len(rows):
-                return rows
-            if not coarse:
-                coarse.append(scorer.coarse()[rows])
-            return rows[top(coarse[0], n)]
-
-        return propose
+    def _proposer(self, scorer: StepScorer, rows: NDArray[np.int64]) -> StepProposer:
+        return StepProposer(scorer, self._snapshot, rows, by_mean=self._model.matcher.found_by == "mean")
 
     def _by_sentence(
         self, scorer: StepScorer, reranker: Reranker | None, rerank_depth: int, told: _Told
@@ -357,8 +343,10 @@ class Answering:
         scorers = self._steps()
         within = [step.within_s for step in self._query.steps]
         found: list[FoundChain] = []
+        proposers = [self._proposer(scorer, rows) for scorer in scorers]
         while len(rows):
-            found = chained(scorers, within, self._snapshot, rows=rows, depth=depth)
+            candidates = np.unique(np.concatenate([proposer.propose(depth) for proposer in proposers]))
+            found = chained(scorers, within, self._snapshot, rows=rows, candidates=candidates)
             if len(found) > offset + k or depth >= len(rows):
                 break
             depth *= 4

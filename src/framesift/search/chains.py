@@ -20,7 +20,7 @@ from .scoring import StepScorer
 from .sequence import follow, windows
 from .snapshot import Snapshot
 
-__all__ = ["FoundChain", "chained", "parts_of", "relevance_of", "top"]
+__all__ = ["FoundChain", "chained", "parts_of", "relevance_of"]
 
 ROW_BLOCK = 2048  # rows whose features are held at once
 
@@ -50,7 +50,7 @@ def chained(
     snapshot: Snapshot,
     *,
     rows: Rows,
-    depth: int,
+    candidates: Rows,
 ) -> list[FoundChain]:
     """The best chain of every video that has one, best first.
 
@@ -58,9 +58,8 @@ def chained(
         scorers: of the steps, standardised, so that their scores can be added.
         within_s: as for :func:`.sequence.follow`.
         rows: that are searched, ascending.
-        depth: candidates of every step; all rows of their videos are looked at.
+        candidates: some of them, each once; all rows of their videos are looked at.
     """
-    candidates = np.unique(np.concatenate([rows[top(scorer.coarse()[rows], depth)] for scorer in scorers]))
     searched = np.zeros(len(snapshot), dtype=bool)
     searched[rows] = True
     looked_at = snapshot.rows_of_videos(candidates)
@@ -111,13 +110,6 @@ def relevance_of(chain: FoundChain, scorers: Sequence[StepScorer], *, n: int) ->
             return None
         links.append(float(found[0]))
     return min(links)
-
-
-def top(scores: NDArray[np.float64], n: int) -> Rows:
-    """Where the ``n`` largest scores are, ascending; all of them if there are fewer."""
-    if n >= len(scores):
-        return np.arange(len(scores))
-    return np.sort(np.argpartition(-scores, n - 1)[:n])
 
 
 def _of_moments(

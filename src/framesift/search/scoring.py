@@ -62,7 +62,7 @@ class StepScorer:
         return self._model.temporal.tokens_per_frame
 
     def coarse(self) -> NDArray[np.float64]:
-        """For every row of the gallery by its coarse vector, ``[row]``: what proposes candidates."""
+        """For every row of the gallery by its coarse vector, ``[row]``: all terms together, where one would not do."""
         sentences = torch.cat([unit(term.features.sentence.to("cpu", torch.float32)) for term in self.terms])
         queries = sentences.detach().numpy()
         scores = np.empty((len(self.terms), len(self._snapshot)))
