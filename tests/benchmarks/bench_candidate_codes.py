@@ -25,7 +25,6 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # before the libraries start their threads
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ import faiss
 import numpy as np
 from growth_gallery import GrowthGallery, Material, unit
 from numpy.typing import NDArray
-from record import machine
+from record import keep, machine
 
 from framesift.candidates import Quantizer
 
@@ -175,11 +174,7 @@ def main() -> None:
         for name, draw in (("sampled from a model's distribution", sampled), ("mixture", mixture)):
             result[name] = compare(*draw(options.rows, options.queries, options.material or Path(folder)))
     result["machine"] = machine()
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ vectors are in memory here, and faiss is left out where there are more than ``MO
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ import numpy as np
 import torch
 from growth_gallery import FRAMES, MODEL, Floats, GrowthGallery, Material, unit
 from numpy.typing import NDArray
-from record import machine
+from record import keep, machine
 
 import framesift as fs
 from framesift.candidates.base import CandidateIndex, Vectors
@@ -310,10 +309,8 @@ def main() -> None:
     sizes = [
         measured(material, int(size), options.queries, options.work) for size in options.sizes.split(",")
     ]
-    text = json.dumps({"model": MODEL, "sizes": sizes, "machine": machine()}, indent=1)
-    print(text)
+    keep({"model": MODEL, "sizes": sizes, "machine": machine()}, options.json)
     if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
         plot(sizes, options.json.with_suffix(".png"))
 
 

@@ -24,7 +24,6 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"  # before the libraries start their threads
 
 import argparse
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ import numpy as np
 from bench_candidates import Floats, Timed, quartiles, recall, say, summary
 from growth_gallery import GrowthGallery, Material, unit
 from numpy.typing import NDArray
-from record import machine
+from record import keep, machine
 
 from framesift.candidates import ArrayVectors, FaissCandidates, Quantizer
 from framesift.candidates.lists import LISTS_FROM, LISTS_PER_ROOT
@@ -225,11 +224,7 @@ def main() -> None:
             "mixture": gallery(folder, options.mixture_sizes, lambda rows: mixture(rows, options.queries)),
             "machine": machine(),
         }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 
 import argparse
 import gc
-import json
 import sys
 import tempfile
 import time
@@ -37,7 +36,7 @@ import torch
 from candidate_peers import PEERS, Peer
 from growth_gallery import FRAMES, GrowthGallery, Material, unit
 from numpy.typing import NDArray
-from record import machine
+from record import keep, machine
 
 from framesift.candidates import (
     ArrayVectors,
@@ -293,11 +292,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(options, Path(folder))
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ with the gate's own report for it and for the large encoder.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import statistics
@@ -35,7 +34,7 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 import torch  # noqa: E402
-from record import machine  # noqa: E402
+from record import keep, machine  # noqa: E402
 
 SYSTEMS = {
     "eager": ("torch", "fp32"),
@@ -256,10 +255,7 @@ def main() -> None:
         "nncf": version("nncf"),
         "cpu_instructions": list(instructions()),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -327,7 +327,7 @@ def main() -> None:
         return
     from growth_gallery import Material
     from growth_index import text_tower
-    from record import machine
+    from record import keep, machine
 
     Material.of(options.work)  # once, and not in a measured process
     text_tower(options.work)
@@ -351,10 +351,8 @@ def main() -> None:
         "slopes": slopes(sizes),
         "machine": machine(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
+    keep(result, options.json)
     if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
         plot(sizes, options.json.with_suffix(".png"))
 
 

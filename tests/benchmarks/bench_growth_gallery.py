@@ -10,13 +10,12 @@ is how far two halves of the real ones are apart: nobody could be nearer than th
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from growth_gallery import Floats, GrowthGallery, Material, mean_vectors, nearest, unit
-from record import machine
+from record import keep, machine
 
 WORK = Path(__file__).resolve().parents[2] / "runs" / "growth"
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
@@ -114,10 +113,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to keep the numbers")
     parser.add_argument("--work", type=Path, default=WORK, help="where rendered and encoded scenes are kept")
     options = parser.parse_args()
-    text = json.dumps({**compared(Material.of(options.work)), "machine": machine()}, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep({**compared(Material.of(options.work)), "machine": machine()}, options.json)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ another, not against one another.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import sys
@@ -31,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import machine
+from record import keep, machine
 from torch.nn.utils.rnn import pad_sequence
 
 import framesift as fs
@@ -202,11 +201,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=16)
     options = parser.parse_args()
     result = measure(options.steps, options.batch_size)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from typing import Any
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
-from record import PeakMemory, machine  # noqa: E402
+from record import PeakMemory, keep, machine  # noqa: E402
 
 from framesift.cli.indexing import NO_SPINNING  # noqa: E402
 
@@ -223,10 +223,7 @@ def main() -> None:
             memory[str(count)] = {"peak_memory_bytes": seen["peak_memory_bytes"], "wall_s": seen["wall_s"]}
         result["memory_by_number_of_small_videos"] = memory
         result["machine"] = machine()
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ which has not been tried. What counts here is that the hits are equal.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -30,7 +29,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 
 from growth_gallery import GrowthGallery, Material  # noqa: E402
 from growth_index import PlantedModel, captions, load_tower, text_tower, write_tables  # noqa: E402
-from record import machine  # noqa: E402
+from record import keep, machine  # noqa: E402
 
 from framesift.candidates import CandidateConfig  # noqa: E402
 from framesift.features import TextFeatures  # noqa: E402
@@ -150,10 +149,7 @@ def main() -> None:
         **measure(options.work, options.moments, options.queries),
         "provenance": machine(),
     }
-    text = json.dumps(result, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from bench_growth import WORK
 from bench_index import clips_720p, vit_b32
 from growth_gallery import FRAMES, GrowthGallery, Material
 from growth_index import PlantedModel, captions, load_tower, write_tables
-from record import machine
+from record import keep, machine
 from torch.utils.flop_counter import FlopCounterMode
 
 import framesift as fs
@@ -261,10 +261,7 @@ def main() -> None:
             # the limits are those of fp32
             if backend != "machine" and held.get("precision", "fp32") == "fp32"
         }
-    text = json.dumps({**result, "machine": machine()}, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep({**result, "machine": machine()}, options.json)
 
 
 if __name__ == "__main__":

@@ -226,7 +226,7 @@ def main() -> None:
         return
     from growth_gallery import Material
     from growth_index import text_tower
-    from record import machine
+    from record import keep, machine
 
     Material.of(options.work)
     text_tower(options.work)
@@ -240,10 +240,7 @@ def main() -> None:
     finally:
         if not options.keep:
             shutil.rmtree(index, ignore_errors=True)
-    text = json.dumps({**result, "machine": machine()}, indent=1)
-    print(text)
-    if options.json is not None:
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep({**result, "machine": machine()}, options.json)
 
 
 def in_process(options: argparse.Namespace, index: Path, tower: str) -> dict[str, Any]:

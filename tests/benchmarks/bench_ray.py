@@ -14,7 +14,6 @@ nodes share this machine, so that nothing here is a measurement of speed; the ti
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import sys
@@ -30,7 +29,7 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from record import machine  # noqa: E402
+from record import keep, machine  # noqa: E402
 
 from framesift.index import BuildConfig, Index  # noqa: E402
 from framesift.storyboard import draw_storyboard, write_videos  # noqa: E402
@@ -68,9 +67,7 @@ def main() -> None:
             "index": indexing(work, videos, options.videos),
             "serve": serving(work, more, options.clients),
         }
-    print(json.dumps(document, indent=1))
-    if options.json is not None:
-        options.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    keep(document, options.json)
 
 
 def rendered(first: int, count: int) -> Path:

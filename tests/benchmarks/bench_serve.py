@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import sys
@@ -30,7 +29,7 @@ import psutil
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from record import machine  # noqa: E402
+from record import keep, machine  # noqa: E402
 
 from framesift.storyboard import standard  # noqa: E402
 from live_server import Command  # noqa: E402
@@ -65,9 +64,7 @@ def main() -> None:
         "alone": alone,
         "load": together,
     }
-    print(json.dumps(document, indent=2))
-    if target is not None:
-        target.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    keep(document, target)
 
 
 def _alone(server: Command, texts: list[str]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ is the growth of the resident set over what imports and features need, each in a
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import resource
 import statistics
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from record import machine
+from record import keep, machine
 from torch import Tensor
 
 from framesift.features import TextFeatures, VideoFeatures, masked_mean
@@ -195,11 +194,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     result = measure(options.texts, options.videos, options.rounds)
-    text = json.dumps(result, indent=2)
-    print(text)
-    if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(text + "\n", encoding="utf-8")
+    keep(result, options.json)
 
 
 if __name__ == "__main__":

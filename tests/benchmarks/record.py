@@ -1,11 +1,13 @@
-"""Where a benchmark's numbers come from, and how much memory a process took for them."""
+"""Where a benchmark's numbers come from, where they are kept, and how much memory a process took for them."""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +16,7 @@ import numpy as np
 import psutil
 import torch
 
-__all__ = ["PeakMemory", "machine"]
+__all__ = ["PeakMemory", "keep", "machine"]
 
 
 def machine() -> dict[str, Any]:
@@ -38,6 +40,15 @@ def machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "commit": commit.stdout.strip(),
     }
+
+
+def keep(result: Mapping[str, Any], path: Path | None) -> None:
+    """Print what was measured as JSON; and write it to a file, in a folder that is made if need be. None: no file."""
+    text = json.dumps(result, indent=2)
+    print(text)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 class PeakMemory:
