@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from measured_on import measured_on
+
 __all__ = ["cache_blocks", "engine_blocks", "milvus_blocks", "readme_blocks"]
 
 Measured = Callable[[str], dict[str, Any] | None]
@@ -91,7 +93,18 @@ def _engines(data: dict[str, Any]) -> str:
         for row in data["filters"]
         if row["engine"] == "faiss"
     ]
-    return "\n".join([*lines, "", _source(data, "bench-candidates", "candidates")])
+    short = max(row["last_score_short_by"] for row in data["filters"] if row["engine"] == "faiss")
+    lines += [
+        "",
+        "The last row that was found scored "
+        + (
+            f"{short:.1e} less than the last of exact search, at most."
+            if short
+            else "as the last of exact search."
+        ),
+        "",
+    ]
+    return "\n".join([*lines, measured_on("bench-candidates", data)])
 
 
 def _lists(data: dict[str, Any]) -> str:
@@ -112,7 +125,7 @@ def _lists(data: dict[str, Any]) -> str:
         if (found := data[name]["log_log_slope_of_cpu"])
     )
     lines += ["", f"CPU time grows with rows to the power of (all codes and lists) {slopes}.", ""]
-    return "\n".join([*lines, _source(data, "bench-candidate-lists", "candidate-lists")])
+    return "\n".join([*lines, measured_on("bench-candidate-lists", data)])
 
 
 def _milvus(data: dict[str, Any]) -> str:
@@ -129,7 +142,7 @@ def _milvus(data: dict[str, Any]) -> str:
             apart = next(value for key, value in step.items() if key.startswith("largest_difference"))
             when = name.removeprefix("asked").replace("_", " ").strip() or "once filled"
             lines.append(f"| {when} | {step['queries']} | {same} | {apart:g} |")
-    return "\n".join([*lines, "", _source({"machine": data["provenance"]}, "bench-milvus", "milvus")])
+    return "\n".join([*lines, "", measured_on("bench-milvus", {"machine": data["provenance"]})])
 
 
 def _storm(data: dict[str, Any]) -> str:
@@ -154,12 +167,3 @@ def _storm(data: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
-
-
-def _source(data: dict[str, Any], name: str, verb: str) -> str:
-    machine = data["machine"]
-    memory = machine["memory_bytes"] / 2**30
-    return (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['instructions']}, {memory:.0f} GiB "
-        f"([JSON](../results/{name}.json), `./run bench {verb}`)."
-    )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from measured_on import measured_on
+
 __all__ = ["performance_blocks", "scale_blocks"]
 
 Read = Callable[[str], Mapping[str, Any] | None]
@@ -46,19 +48,10 @@ def scale_blocks(read: Read) -> dict[str, str]:
 def _made(read: Read, blocks: Mapping[str, tuple[str, Callable[[Mapping[str, Any]], str]]]) -> dict[str, str]:
     found = {name: (result, read(result), make) for name, (result, make) in blocks.items()}
     return {
-        name: f"{make(data)}\n\n{_source(result, data)}"
+        name: f"{make(data)}\n\n{measured_on(result, data)}"
         for name, (result, data, make) in found.items()
         if data is not None
     }
-
-
-def _source(result: str, data: Mapping[str, Any]) -> str:
-    held = data["machine"]
-    memory = held["memory_bytes"] / 2**30
-    return (
-        f"{held['cpu']}, {held['cores']} cores, {held['instructions']}, {memory:.0f} GiB "
-        f"([JSON](../results/{result}.json), `./run bench {result.removeprefix('bench-')}`)."
-    )
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

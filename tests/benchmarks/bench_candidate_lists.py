@@ -10,7 +10,7 @@ again; what it took to train, to code, to assemble; the same with filters, of a 
 tenth that is farthest from the query. At the end the slope of CPU time against rows, both as logarithms (1 is linear);
 rows that are scored again are as many at every size and are part of that time.
 
-One thread. The full run takes some 6 minutes of one core, 3 GB of memory and 4 GB of disk in ``--folder`` (by default
+One thread. The full run takes 8 to 10 minutes of one core, 3 GB of memory and 4 GB of disk in ``--folder`` (by default
 a temporary one); 3 minutes more where scenes have to be rendered. ``--sizes 50000 100000 --mixture-sizes 50000
 100000`` takes less than a minute.
 """

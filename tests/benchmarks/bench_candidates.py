@@ -7,8 +7,9 @@ growth_gallery.py). All engines answer the same query before any answers the nex
 (user and system, of all threads of the process), wall time, recall of the exact best 10 and 100, bytes that it
 searches. Then the same of ours for filters that allow a share of the rows: ``random`` ones; those of ``another topic``,
 nearest to the row that scores worst, of which a search that filters what it has found would find none; the ``worst``
-for the query, whose best lie where scores are densest, so that hundreds differ by less than codes can tell (by how much
-the last score falls short is reported, too). Then a gallery in which a moment is found by its best frame.
+for the query, whose best lie where scores are densest, so that thousands differ by less than codes can tell, and have
+to be scored again (by how much the last score falls short is reported, too). Then a gallery in which a moment is found
+by its best frame.
 
 One thread each. The full run takes some 10 minutes of one core, 9 GB of memory at most, and 7 GB of disk in
 ``--folder`` (by default a temporary one), where the rendered scenes are kept, too; 3 minutes more when
