@@ -22,7 +22,7 @@ from framesift.candidates.config import CandidateConfig
 from framesift.candidates.exact import ExactCandidates
 from framesift.candidates.milvus import MilvusCandidates, open_milvus
 from framesift.candidates.milvus_server import MilvusServer
-from framesift.candidates.milvus_stamp import Stamp
+from framesift.candidates.milvus_stamp import FORMAT, Stamp
 from framesift.candidates.milvus_sync import MomentBatch, Source, rebuild, status, sync
 from framesift.errors import (
     ConfigError,
@@ -58,7 +58,6 @@ def source(
     rows: np.ndarray | range = range(ROWS),
     vectors: np.ndarray = VECTORS,
     *,
-    tag: str = "beach",
     version: str = "1.1.0",
     fingerprint: str = "f" * 32,
 ) -> Source:
@@ -70,11 +69,6 @@ def source(
             some = rows[first : first + BATCH].tolist()
             yield MomentBatch(
                 moment_ids=[moment_id(row) for row in some],
-                video_ids=[f"v{row // 3}" for row in some],
-                folders=["/videos/видео/"] * len(some),
-                mtimes_ns=[10**18 + row for row in some],
-                durations_s=[None if row % 2 else 2.5 for row in some],
-                tags=[[tag, "two words"] if row % 3 else [] for row in some],
                 vectors=vectors[some],
             )
 
@@ -134,7 +128,7 @@ def assert_exact(found: MilvusCandidates, vectors: np.ndarray, depth: int, allow
 
 
 def held(server: MilvusServer, name: str = "films") -> set[str]:
-    return {each for moment_ids, _, _ in server.digests(name) for each in moment_ids}
+    return {each for moment_ids, _ in server.digests(name) for each in moment_ids}
 
 
 # ---- searching
@@ -212,26 +206,7 @@ def test_sync_sends_what_is_new_or_changed_and_deletes_what_is_gone(server: Milv
     report = sync(server, "films", source(range(30, ROWS), vectors, version="2.2.0"))
     assert (report.sent, report.deleted, report.moments) == (105, 30, 570)
     assert held(server) == {moment_id(row) for row in range(30, ROWS)}
-    report = sync(server, "films", source(range(30, ROWS), vectors, tag="sea", version="3.3.0"))
-    assert report.sent == 380  # those that have tags
     assert server.count("films") == 570
-
-
-def test_columns_can_be_filtered_by(uri: str, server: MilvusServer) -> None:
-    sync(server, "films", source())
-    from pymilvus import MilvusClient
-
-    client = MilvusClient(uri)
-    expressions = {
-        'array_contains(tags, "two words")': 400,
-        "duration_s > 2": 300,
-        f"mtime_ns < {10**18 + 7}": 7,
-        'folder like "/videos/%"': ROWS,
-        'video_id == "v3"': 3,
-    }
-    for expression, count in expressions.items():
-        assert len(client.query("films", filter=expression, output_fields=["moment_id"])) == count, expression
-    client.close()
 
 
 def test_no_search_sees_a_collection_before_it_is_complete(uri: str, server: MilvusServer) -> None:
@@ -342,7 +317,7 @@ with MilvusServer({uri!r}) as server:
     for turn in range(1000):
         change = tests.rebuild if turn % 3 == 2 else tests.sync
         rows = np.arange(turn % 50, tests.ROWS - 37 * turn % 90)
-        change(server, "films", tests.source(rows, tag=f"tag {{turn % 2}}", version=f"{{turn}}.0.0"))
+        change(server, "films", tests.source(rows, version=f"{{turn}}.0.0"))
 """
 
 
@@ -414,12 +389,13 @@ def test_a_numbered_collection_is_not_filled_under_its_own_name(server: MilvusSe
             action(server, "films_1", source())
 
 
-def test_a_collection_of_a_later_format_is_told(
-    uri: str, server: MilvusServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("other", [FORMAT - 1, FORMAT + 1])
+def test_a_collection_of_another_format_is_told(uri: str, server: MilvusServer, other: int) -> None:
     sync(server, "films", source())
-    server.stamp("films_1", Stamp(fingerprint="f" * 32, dim=DIM, source="/some.index", format=2))
-    with pytest.raises(IndexStateError, match="format 2, this framesift knows format 1"):
+    server.stamp("films_1", Stamp(fingerprint="f" * 32, dim=DIM, source="/some.index", format=other))
+    with pytest.raises(
+        IndexStateError, match=f"format {other}, this framesift knows format {FORMAT}; fill it"
+    ):
         engine(uri)
     rebuild(server, "films", source())
     engine(uri)

@@ -231,7 +231,7 @@ def _fresh_rows(
     server: MilvusServer, collection: str, moment_ids: Sequence[str], vectors: Vectors
 ) -> NDArray[np.int64]:
     held = np.sort(
-        np.concatenate([np.zeros(0, np.int64), *(digests for _, digests, _ in server.digests(collection))])
+        np.concatenate([np.zeros(0, np.int64), *(digests for _, digests in server.digests(collection))])
     )
     fresh = np.ones(len(vectors), dtype=bool)
     for first, block in vectors.blocks():

@@ -1,7 +1,7 @@
 """A Milvus server as framesift uses it: one collection of moments a generation, found under an alias.
 
-Milvus holds of each moment its id, its vector, columns to filter by, and digests; everything else stays in the tables
-of the index, from which all of it can be made again. Readers ask the alias, which points at a collection only once
+Milvus holds of each moment its id, its vector and a digest of both; everything else stays in the tables of the index,
+from which all of it can be made again. Readers ask the alias, which points at a collection only once
 that one is complete; the collections behind it are numbered. What a collection holds is written into its properties.
 
 pymilvus stays in this module. Tried against Milvus Lite 3.2 only, not yet against a cluster.
@@ -39,7 +39,7 @@ UNAUTHENTICATED = 1400
 INDEX = {"M": 32, "efConstruction": 200}
 LEAST_EF = 256
 
-ID_BYTES, FOLDER_BYTES, TAG_BYTES, MOST_TAGS = 128, 4096 * 3, 400, 4096  # a tag: 100 characters of UTF-8
+ID_BYTES = 128
 
 
 class MilvusServer:
@@ -133,20 +133,20 @@ class MilvusServer:
             )
             return int(answer[0]["count(*)"])
 
-    def digests(self, name: str) -> Iterator[tuple[list[str], NDArray[np.int64], NDArray[np.int64]]]:
-        """All that a collection holds, in pieces: moment ids, and the digests of the moment and of its columns."""
+    def digests(self, name: str) -> Iterator[tuple[list[str], NDArray[np.int64]]]:
+        """All that a collection holds, in pieces: moment ids, and the digests of the moments."""
         with self._errors("read from"):
             pages = self._client.query_iterator(
                 name,
                 batch_size=LISTED_AT_ONCE,
-                output_fields=["moment_id", "digest", "columns_digest"],
+                output_fields=["moment_id", "digest"],
                 consistency_level="Strong",
                 timeout=self._timeout_s,
             )
             try:
                 while page := pages.next():
-                    digests = np.array([(row["digest"], row["columns_digest"]) for row in page], np.int64)
-                    yield [row["moment_id"] for row in page], digests[:, 0], digests[:, 1]
+                    digests = np.array([row["digest"] for row in page], np.int64)
+                    yield [row["moment_id"] for row in page], digests
             finally:
                 pages.close()
 
@@ -181,15 +181,7 @@ class MilvusServer:
         kinds = self._milvus.DataType
         schema = self._milvus.MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("moment_id", kinds.VARCHAR, is_primary=True, max_length=ID_BYTES)
-        schema.add_field("video_id", kinds.VARCHAR, max_length=ID_BYTES)
-        schema.add_field("folder", kinds.VARCHAR, max_length=FOLDER_BYTES)
-        schema.add_field("mtime_ns", kinds.INT64)
-        schema.add_field("duration_s", kinds.DOUBLE, nullable=True)
-        schema.add_field(
-            "tags", kinds.ARRAY, element_type=kinds.VARCHAR, max_capacity=MOST_TAGS, max_length=TAG_BYTES
-        )
         schema.add_field("digest", kinds.INT64)
-        schema.add_field("columns_digest", kinds.INT64)
         schema.add_field("vector", kinds.FLOAT_VECTOR, dim=stamp.dim)
         index = self._milvus.MilvusClient.prepare_index_params()
         index.add_index("vector", index_type="HNSW", metric_type="IP", params=INDEX)

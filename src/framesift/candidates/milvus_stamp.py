@@ -10,8 +10,8 @@ from ..errors import InputError
 
 __all__ = ["FORMAT", "Collection", "Stamp", "check_name", "collection_for", "version_text"]
 
-FORMAT = 1
-"""Of the columns, the digests and the properties; another one is filled anew."""
+FORMAT = 2  # 1 held columns to filter by as well
+"""Of the fields, the digests and the properties; another one is filled anew."""
 
 PREFIX = "framesift."  # of the properties' names
 

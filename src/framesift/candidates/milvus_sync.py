@@ -1,14 +1,17 @@
 """Filling a Milvus collection from an index, which stays the truth: what Milvus holds can always be made again.
 
-A moment is right in Milvus if the digests of its id, vector and columns are those of the index. So bringing a
-collection up to date is: list the digests that are there, send what is missing, delete what should not be there. That
-can be killed anywhere and run again, and does nothing the second time.
+A moment is right in Milvus if the digest of its id and vector is that of the index. So bringing a collection up to date
+is: list the digests that are there, send what is missing, delete what should not be there. That can be killed anywhere
+and run again, and does nothing the second time.
+
+What filters look at (folders, times, tags) is not sent: whoever searches has it from the index anyway, and a copy in
+Milvus would be behind it from one sync to the next.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import FingerprintError, IndexStateError
-from .milvus_digests import held_in, moment_digests, text_digests
+from .milvus_digests import held_in, moment_digests
 from .milvus_server import MilvusServer
 from .milvus_stamp import Stamp, check_name
 
@@ -36,31 +39,15 @@ class MomentBatch:
     """Some moments of an index, with what Milvus holds of them.
 
     Attributes:
-        moment_ids, video_ids: one a moment.
-        folders: where the video lies, ending in a separator.
-        mtimes_ns: when the video was last changed.
-        durations_s: its length; None where it is not known.
-        tags: the user's, without regard to case.
+        moment_ids: one a moment.
         vectors: unit vectors, ``[moment, dim]``.
     """
 
     moment_ids: Sequence[str]
-    video_ids: Sequence[str]
-    folders: Sequence[str]
-    mtimes_ns: Sequence[int]
-    durations_s: Sequence[float | None]
-    tags: Sequence[Sequence[str]]
     vectors: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.moment_ids)
-
-    def columns_digests(self) -> NDArray[np.int64]:
-        """A digest of each moment's columns other than id and vector, ``[moment]``."""
-        columns = zip(
-            self.video_ids, self.folders, self.mtimes_ns, self.durations_s, map(list, self.tags), strict=True
-        )
-        return text_digests([repr(values) for values in columns]).view(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -276,26 +263,26 @@ def _fill(
 ) -> SyncReport:
     started = time.monotonic()
     server.load(collection)
-    held = np.sort(_joined([keys for _, keys in _listed(server, collection)]))
+    held = np.sort(_joined([digests for _, digests in server.digests(collection)]))
     # first: whoever opens the collection from now on compares for itself
     server.stamp(collection, source.stamp)
     wanted: list[NDArray[np.int64]] = []
     sent = deleted = done = 0
     step = max(1, BATCH_BYTES // (4 * source.dim))
     for batch in source.batches():
-        digests, columns = moment_digests(batch.moment_ids, batch.vectors), batch.columns_digests()
-        wanted.append(_keys(digests, columns))
-        missing = np.flatnonzero(~held_in(wanted[-1], held))
+        digests = moment_digests(batch.moment_ids, batch.vectors)
+        wanted.append(digests)
+        missing = np.flatnonzero(~held_in(digests, held))
         for first in range(0, len(missing), step):
-            server.upsert(collection, _rows(batch, digests, columns, missing[first : first + step]))
+            server.upsert(collection, _rows(batch, digests, missing[first : first + step]))
         sent += len(missing)
         done += len(batch)
         if progress is not None:
             progress(done, max(source.moments, done))
     right = np.sort(_joined(wanted))
     if not held_in(held, right).all():
-        for moment_ids, keys in _listed(server, collection):
-            gone = [moment_ids[i] for i in np.flatnonzero(~held_in(keys, right))]
+        for moment_ids, digests in server.digests(collection):
+            gone = [moment_ids[i] for i in np.flatnonzero(~held_in(digests, right))]
             server.delete(collection, gone)
             deleted += len(gone)
     if sent or deleted:
@@ -312,31 +299,9 @@ def _fill(
     )
 
 
-def _listed(server: MilvusServer, collection: str) -> Iterator[tuple[list[str], NDArray[np.int64]]]:
-    for moment_ids, digests, columns in server.digests(collection):
-        yield moment_ids, _keys(digests, columns)
-
-
-def _keys(digests: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What has to agree for a moment to be right."""
-    return digests ^ columns
-
-
-def _rows(
-    batch: MomentBatch, digests: NDArray[np.int64], columns: NDArray[np.int64], chosen: NDArray[np.int64]
-) -> list[dict[str, Any]]:
+def _rows(batch: MomentBatch, digests: NDArray[np.int64], chosen: NDArray[np.int64]) -> list[dict[str, Any]]:
     return [
-        {
-            "moment_id": batch.moment_ids[i],
-            "video_id": batch.video_ids[i],
-            "folder": batch.folders[i],
-            "mtime_ns": batch.mtimes_ns[i],
-            "duration_s": batch.durations_s[i],
-            "tags": list(batch.tags[i]),
-            "digest": int(digests[i]),
-            "columns_digest": int(columns[i]),
-            "vector": batch.vectors[i],
-        }
+        {"moment_id": batch.moment_ids[i], "digest": int(digests[i]), "vector": batch.vectors[i]}
         for i in chosen.tolist()
     ]
 

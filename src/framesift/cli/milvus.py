@@ -73,16 +73,12 @@ def sync(
 ) -> None:
     """Fill a collection from an index, or bring it up to date; what it holds already is not sent again.
 
-    The index stays the truth: the collection holds ids, vectors and columns to filter by, and can always be made
-    again. Killed at any point, the same command goes on from there.
+    The index stays the truth: the collection holds ids and vectors, and can always be made again. Killed at any
+    point, the same command goes on from there.
     """
     from ..index.milvus import sync_milvus
 
-    with ProgressLine("filling", quiet=as_json) as line:
-        report = sync_milvus(
-            index, uri=uri, collection=collection, token=_token(token_env), progress=_progress(line)
-        )
-    _tell(report, as_json=as_json)
+    _fill(sync_milvus, index, uri, collection, token_env, as_json=as_json)
 
 
 @app.command("rebuild", epilog=REBUILD_EXAMPLES)
@@ -100,11 +96,7 @@ def rebuild(
     """
     from ..index.milvus import rebuild_milvus
 
-    with ProgressLine("filling", quiet=as_json) as line:
-        report = rebuild_milvus(
-            index, uri=uri, collection=collection, token=_token(token_env), progress=_progress(line)
-        )
-    _tell(report, as_json=as_json)
+    _fill(rebuild_milvus, index, uri, collection, token_env, as_json=as_json)
 
 
 @app.command("status", epilog=STATUS_EXAMPLES)
@@ -138,6 +130,28 @@ def status(
         say(f"{'also there':>10}  {name}, which an interrupted rebuild left; the next one goes on with it")
 
 
+def _fill(
+    fill: Callable[..., SyncReport],
+    index: Path,
+    uri: str,
+    collection: str | None,
+    token_env: str,
+    *,
+    as_json: bool,
+) -> None:
+    """What sync and rebuild share: the line while it goes on, and what is told at its end."""
+    token = _token(token_env)
+    with ProgressLine("filling", quiet=as_json) as line:
+        report = fill(index, uri=uri, collection=collection, token=token, progress=_progress(line))
+    if as_json:
+        emit_json(report.to_dict())
+    else:
+        talk(
+            f"{report.name}: {report.moments} moments, {report.sent} sent, {report.deleted} deleted, "
+            f"{report.elapsed_s:.1f} s"
+        )
+
+
 def _state(*, current: bool, same_features: bool) -> str:
     if current:
         return "up to date"
@@ -163,13 +177,3 @@ def _progress(line: ProgressLine) -> Callable[[int, int], None]:
         line.update(done, total, eta_s=elapsed * (total - done) / done if done else None)
 
     return update
-
-
-def _tell(report: SyncReport, *, as_json: bool) -> None:
-    if as_json:
-        emit_json(report.to_dict())
-        return
-    talk(
-        f"{report.name}: {report.moments} moments, {report.sent} sent, {report.deleted} deleted, "
-        f"{report.elapsed_s:.1f} s"
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -94,27 +93,9 @@ def _opened(
 
 
 def _batches(gallery: LanceGallery) -> Iterator[MomentBatch]:
-    moment_ids, videos = gallery.moment_ids(), gallery.catalogue
-    folders = [_folder(uri) for uri in videos.uris]
-    mtimes_ns: list[int] = videos.mtime_ns.tolist()
-    durations_s = [None if math.isnan(duration) else duration for duration in videos.duration_s.tolist()]
-    tags = [sorted({tag.casefold() for tag in given}) for given in videos.tags]
+    moment_ids = gallery.moment_ids()
     for begin, block in gallery.vector_blocks():
         for first in range(0, len(block), ROWS_AT_ONCE):
             vectors = block[first : first + ROWS_AT_ONCE]
-            rows = slice(begin + first, begin + first + len(vectors))
-            numbers: list[int] = videos.video[rows].tolist()
-            yield MomentBatch(
-                moment_ids=moment_ids[rows],
-                video_ids=[videos.video_ids[i] for i in numbers],
-                folders=[folders[i] for i in numbers],
-                mtimes_ns=[mtimes_ns[i] for i in numbers],
-                durations_s=[durations_s[i] for i in numbers],
-                tags=[tags[i] for i in numbers],
-                vectors=vectors,
-            )
-
-
-def _folder(path: str) -> str:
-    """The folder of a video with a separator at its end; what is not text in its name is left out."""
-    return os.path.join(os.path.dirname(path), "").encode("utf-8", "ignore").decode()
+            start = begin + first
+            yield MomentBatch(moment_ids=moment_ids[start : start + len(vectors)], vectors=vectors)
