@@ -117,6 +117,38 @@ def test_index_info_tells_what_is_there(agent: Session) -> None:
     assert shapes["model"] == "storyboard-xpool"
 
 
+def test_a_tag_is_served_until_it_moves(library: Path) -> None:
+    with Index.open(library / "shapes.index") as index:
+        index.publish("shown")
+    command = [COMMAND, "mcp", "-i", "shapes.index", "--tag", "show"]
+    refused = subprocess.run(
+        command,
+        cwd=library,
+        env=environment(library),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    assert refused.returncode == 5
+    assert b"has no tag 'show' (there are shown); did you mean 'shown'?" in refused.stderr
+    server = mcp.StdioServerParameters(
+        command=COMMAND, args=[*command[1:-1], "shown"], cwd=library, env=environment(library)
+    )
+    first = standard(6)
+    with connected(mcp.Client(server, mode="legacy", read_timeout_seconds=120)) as session:
+        assert session.data("index_info")["indexes"][0]["videos"] == 6
+        with Index.open(library / "shapes.index") as index:
+            uri = next(record.uri for record in index.videos() if record.status == "ok")
+            index.tag(uri, add=["new"])
+            query = f"{first.texts[0]} tag:new"
+            assert session.data("search", query=query, k=3)["results"] == []
+            index.publish("shown")
+        assert len(session.data("search", query=query, k=3)["results"]) == 1
+        with Index.open(library / "shapes.index") as index:
+            index.tag(uri, remove=["new"])
+            index.withdraw("shown")
+
+
 def test_search_finds_what_the_index_finds(agent: Session, library: Path) -> None:
     query = standard(6).texts[0]
     found = agent.data("search", query=query, k=3)

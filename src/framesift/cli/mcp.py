@@ -44,6 +44,12 @@ def mcp(
         "-m",
         help="Another model of the same encoder for all of them, e.g. with another matcher.",
     ),
+    tag: str | None = typer.Option(
+        None,
+        "--tag",
+        metavar="TAG",
+        help="Search the state that framesift publish named so, and the next one once it is published.",
+    ),
     candidates: Engine = CANDIDATES_OPTION,
     candidates_by: FoundBy = CANDIDATES_BY_OPTION,
     milvus_uri: str | None = MILVUS_URI_OPTION,
@@ -90,7 +96,11 @@ def mcp(
     )
     config = candidate_config(candidates, candidates_by, milvus_uri, milvus_collection)
     opening = Opening(
-        named(index), model=model, candidates=config, failed=lambda error: talk(f"error: {error}")
+        named(index, tag=tag),
+        model=model,
+        tag=tag,
+        candidates=config,
+        failed=lambda error: talk(f"error: {error}"),
     )
     server = build_server(opening)
     names = ", ".join(opening.names)

@@ -106,6 +106,7 @@ class Library:
         places: Mapping[str, Location],
         *,
         model: str | None = None,
+        tag: str | None = None,
         candidates: CandidateConfig | None = None,
     ) -> Library:
         """Open indexes with their models; indexes of the same model share it.
@@ -113,6 +114,7 @@ class Library:
         Args:
             places: their directories or URIs by name.
             model: another model for all of them, whose features must be theirs.
+            tag: open what is published under this name, as :meth:`.Index.open` does.
             candidates: which engine proposes what is compared frame by frame, as :meth:`.Index.open` takes it.
 
         Raises:
@@ -124,7 +126,7 @@ class Library:
             for name, place in places.items():
                 reference = model if model is not None else IndexMeta.read(place).model
                 index = opened.enter_context(
-                    Index.open(place, model=models.get(reference, model), candidates=candidates)
+                    Index.open(place, model=models.get(reference, model), tag=tag, candidates=candidates)
                 )
                 models[reference] = index.model
                 shelves.append(Shelf(name, index))

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..index.location import Location, located
+from ..index.place import place_of
+from ..index.published import PUBLISHED_NAME, Published
 from ..index.schema import IndexMeta
 from .answers import readable
 
@@ -24,17 +26,20 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "named"]
 
 
-def named(paths: Iterable[str | Path]) -> dict[str, Location]:
+def named(paths: Iterable[str | Path], *, tag: str | None = None) -> dict[str, Location]:
     """Absolute directories and URIs of indexes by name: the directory's without its suffix, made unique by a number.
 
     One that is given twice is there once.
 
     Raises:
-        IndexNotFoundError, IndexStateError: there is no index in one of them, or it cannot be read.
+        IndexNotFoundError, IndexStateError: there is no index in one of them, or it cannot be read or has no
+            such ``tag``.
     """
     places: dict[str, Location] = {}
     for place in dict.fromkeys(located(path) for path in paths):
         IndexMeta.read(place)
+        if tag is not None:
+            Published.parse(place_of(place).read(PUBLISHED_NAME), place).state(place, tag)
         stem = readable(place.stem) or "index"
         name, number = stem, 2
         while name in places:
@@ -50,7 +55,7 @@ class Opening:
         places: directories or URIs of the indexes by name.
         model: as for :meth:`.Library.open`.
         failed: called with the error where they cannot be had; every call gets it, too.
-        candidates: as for :meth:`.Library.open`.
+        tag, candidates: as for :meth:`.Library.open`.
     """
 
     def __init__(
@@ -59,11 +64,12 @@ class Opening:
         *,
         model: str | None,
         failed: Callable[[BaseException], None],
+        tag: str | None = None,
         candidates: CandidateConfig | None = None,
     ) -> None:
         self.names = tuple(places)
         self._places, self._model, self._failed = places, model, failed
-        self._candidates = candidates
+        self._tag, self._candidates = tag, candidates
         self._tools: Future[Tools] = Future()
 
     @asynccontextmanager
@@ -91,7 +97,9 @@ class Opening:
             from .library import Library
             from .tools import Tools
 
-            library = Library.open(self._places, model=self._model, candidates=self._candidates)
+            library = Library.open(
+                self._places, model=self._model, tag=self._tag, candidates=self._candidates
+            )
             self._tools.set_result(Tools(library))
         except BaseException as error:
             self._failed(error)
