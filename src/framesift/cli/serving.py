@@ -51,6 +51,7 @@ cluster."""
 
 TOKEN_VARIABLE = "FRAMESIFT_TOKEN"
 DEMO_VIDEOS = 240
+DEFAULT_REPLICAS = 2
 
 
 def serve(
@@ -107,8 +108,10 @@ def serve(
         help="Serve from replicas on the Ray cluster whose head is there; requests enter at the head. They serve what "
         "is published under --tag (default: live), read only. Never starts a cluster: see docs/ray.md.",
     ),
-    replicas: int = typer.Option(
-        2, min=1, help="With --ray: how many replicas, each with a full copy in memory and a CPU of its own."
+    replicas: int | None = typer.Option(
+        None,
+        min=1,
+        help="With --ray: how many replicas, each with a full copy in memory and a CPU of its own. Default: 2.",
     ),
     state: Path | None = typer.Option(
         None, metavar="DIR", help="Where index jobs are kept. Default: framesift in the user's state folder."
@@ -131,6 +134,8 @@ def serve(
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "fastapi", "web") from None
 
+    if replicas is not None and ray is None:
+        raise InputError("--replicas is about a cluster; say which with --ray HOST:PORT, or leave it out")
     token = _token(token_file)
     if token is None and not insecure and not _is_loopback(host):
         raise InputError(
@@ -142,6 +147,7 @@ def serve(
         from ..jobs.cluster import parse_address
 
         parse_address(ray)  # first: an index may be far away
+        _refuse_with_ray(demo=demo, allow_folder=allow_folder, state=state)
         tag = tag or DEFAULT_TAG
     sources: dict[str, str | Path | Index] = {}
     if demo:
@@ -162,7 +168,13 @@ def serve(
     if ray is not None:
         libraries = {name: str(located(str(path))) for name, path in sources.items()}
         _serve_on_cluster(
-            ray, libraries, settings, host=host, port=port, replicas=replicas, open_browser=open_browser
+            ray,
+            libraries,
+            settings,
+            host=host,
+            port=port,
+            replicas=replicas or DEFAULT_REPLICAS,
+            open_browser=open_browser,
         )
         return
     listening = listen(host, port)
@@ -171,6 +183,20 @@ def serve(
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}/"
         _run(app, listening, url, open_browser=open_browser)
+
+
+def _refuse_with_ray(*, demo: bool, allow_folder: list[Path] | None, state: Path | None) -> None:
+    """What replicas, which change nothing and keep nothing, would not do."""
+    given = {"--allow-folder": bool(allow_folder), "--state": state is not None}
+    if names := " and ".join(name for name, is_given in given.items() if is_given):
+        raise InputError(
+            f"{names} with --ray: replicas on a cluster are read only, so that they browse no folders and keep no "
+            "index jobs; leave it out, and index with framesift index --ray ... --publish TAG"
+        )
+    if demo:
+        raise InputError(
+            "--demo with --ray: the demo is this machine's own, and nothing of it is published; leave out --ray"
+        )
 
 
 def _token(file: Path | None) -> str | None:
@@ -291,13 +317,13 @@ def _serve_on_cluster(
         if not cluster.wants_token:
             talk(f"note: {UNGUARDED}")
         talk(f"starting {replicas} replicas on {address}")
-        with serving(cluster, libraries, settings, host=host, port=port, replicas=replicas) as url:
-            talk(f"framesift is at {url} on the head node (Ctrl-C ends it)")
+        with serving(cluster, libraries, settings, host=host, port=port, replicas=replicas) as served:
+            talk(f"framesift is at {served.url} on the head node (Ctrl-C ends it)")
             if open_browser:
                 import webbrowser
 
-                webbrowser.open(url)
-            watch(lambda running: talk(f"{running} of {replicas} replicas answer"))
+                webbrowser.open(served.url)
+            watch(served.application, lambda running: talk(f"{running} of {replicas} replicas answer"))
 
 
 def _end(number: int, frame: FrameType | None) -> None:

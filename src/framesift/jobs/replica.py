@@ -7,12 +7,9 @@ published and brings what is new of it into memory, so that no request waits for
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -21,6 +18,7 @@ from ..errors import FramesiftError
 from ..web.app import create_app
 from ..web.errors import refusal
 from ..web.settings import Settings
+from .replica_folder import ReplicaFolder
 
 if TYPE_CHECKING:
     from ..web.services import Services
@@ -45,8 +43,9 @@ class Replica:
     """
 
     def __init__(self, libraries: Mapping[str, str], settings: Settings) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="framesift-replica-"))
-        own = replace(settings, read_only=True, state=self._folder / "state", cache=self._folder / "cache")
+        self._folder = ReplicaFolder()
+        path = self._folder.path
+        own = replace(settings, read_only=True, state=path / "state", cache=path / "cache")
         app = create_app(dict(libraries), settings=own)
         self._services: Services = app.state.services
         self._app = _WithoutUploads(app)
@@ -72,7 +71,7 @@ class Replica:
                 FramesiftError
             ) as error:  # the storage is away for a while, say; what is in memory is served
                 log.warning("cannot look at what is published: %s", error)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.delete()
 
 
 def _bring_into_memory(services: Services) -> None:

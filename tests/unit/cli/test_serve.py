@@ -32,6 +32,20 @@ def test_a_token_file_must_hold_one(tmp_path: Path) -> None:
     assert "cannot read" in str(error_of("--token-file", str(tmp_path / "none")))
 
 
+@pytest.mark.parametrize("option", ["--allow-folder", "--state"])
+def test_what_replicas_would_not_do_is_refused(tmp_path: Path, option: str) -> None:
+    pytest.importorskip("ray")
+    error = error_of("--ray", "127.0.0.1:1", option, str(tmp_path))
+    assert isinstance(error, InputError)
+    assert f"{option} with --ray" in str(error)
+
+
+def test_options_of_one_machine_and_of_a_cluster_are_not_mixed() -> None:
+    assert "--replicas is about a cluster" in str(error_of("--replicas", "3"))
+    pytest.importorskip("ray")
+    assert "--demo with --ray" in str(error_of("--ray", "127.0.0.1:1", "--demo"))
+
+
 def test_an_index_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert isinstance(error_of("--index", str(tmp_path / "none")), IndexNotFoundError)
 

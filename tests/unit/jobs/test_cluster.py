@@ -83,6 +83,8 @@ def test_a_cluster_indexes_once_and_does_not_watch(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["index", str(tmp_path), "--watch", "--ray", "127.0.0.1:1"])
     assert isinstance(result.exception, InputError)
     assert "--ray" in str(result.exception)
+    result = CliRunner().invoke(app, ["index", str(tmp_path), "--device", "cuda:1", "--ray", "127.0.0.1:1"])
+    assert "say --device cuda" in str(result.exception)
 
 
 def test_no_command_imports_ray_by_default() -> None:

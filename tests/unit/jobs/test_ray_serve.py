@@ -27,6 +27,8 @@ class PlayedServe:
         self.asked: list[str] = []
         self.on_run: Callable[[], None] = lambda: None
         self.on_delete: Callable[[], None] = lambda: None
+        self.applications: dict[str, Any] = {}
+        self.name = ""
 
     def ingress(self) -> Callable[[Any], Any]:
         return lambda replica: replica
@@ -37,6 +39,7 @@ class PlayedServe:
 
     def run(self, application: Any, **options: Any) -> None:
         self.asked.append("run")
+        self.name = options["name"]
         self.on_run()
 
     def delete(self, name: str) -> None:
@@ -44,7 +47,7 @@ class PlayedServe:
         self.on_delete()
 
     def status(self) -> Any:
-        return SimpleNamespace(applications={})
+        return SimpleNamespace(applications=self.applications)
 
     def shutdown(self) -> None:
         self.asked.append("shutdown")
@@ -80,10 +83,11 @@ def test_replicas_compute_as_the_command_was_told(
     with serving():
         assert played.options["ray_actor_options"] == {"num_cpus": 1}
     monkeypatch.setenv("FRAMESIFT_PRECISION", "int8")
-    with serving() as url:
+    with serving() as served:
         sent = played.options["ray_actor_options"]["runtime_env"]["env_vars"]
     assert sent == {"FRAMESIFT_PRECISION": "int8"}
-    assert url == "http://127.0.0.1:8080/"
+    assert served.url == "http://127.0.0.1:8080/"
+    assert served.application == played.name
     assert played.asked == ["run", "delete", "shutdown"] * 2
 
 
@@ -109,3 +113,36 @@ def test_replicas_that_cannot_be_ended_are_no_secret(played: PlayedServe) -> Non
     played.on_delete = raising(RuntimeError("no answer"))
     with pytest.raises(RuntimeError, match="no answer"), serving():
         pass
+
+
+def test_other_indexes_do_not_take_the_place_of_those_that_are_served(played: PlayedServe) -> None:
+    other = ray_serve.application_name({"b": "/b.index"}, "live")
+    played.applications = {other: None, "somebody-elses": None}
+    with pytest.raises(
+        ClusterError, match=f"other indexes already \\({other}\\).*-i FIRST.index -i SECOND.index"
+    ):
+        serving().__enter__()
+    assert played.asked == []
+    own = ray_serve.application_name({"a": "/a.index"}, "live")
+    played.applications = {
+        own: None
+    }  # a command that was killed left them; the same one has them in hand again
+    with serving() as served:
+        assert served.application == own
+
+
+def test_an_application_is_named_after_what_it_serves() -> None:
+    libraries = {"films": "/mnt/films.index", "my talks": "s3://bucket/my talks.index"}
+    name = ray_serve.application_name(libraries, "live")
+    assert name.startswith("framesift-films-my-talks-")
+    assert name == ray_serve.application_name(dict(reversed(libraries.items())), "live")
+    others = [
+        ray_serve.application_name(libraries, "next"),
+        ray_serve.application_name({**libraries, "films": "/home/films.index"}, "live"),
+    ]
+    assert len({name, *others}) == 3
+
+
+def test_an_application_that_another_command_ended_is_told(played: PlayedServe) -> None:
+    with pytest.raises(ClusterError, match="framesift-a-1 has been ended on the cluster"):
+        ray_serve.running_replicas("framesift-a-1")
