@@ -46,6 +46,7 @@ DIM, FRAMES, MOMENTS = 24, 4, 4  # of a video
 STABLE, CHURN = 30, 60  # videos that never change, and those that come, change and go
 META = IndexMeta(fingerprint="0" * 32, dim=DIM, num_frames=FRAMES, moments="shots")
 LONGEST_S = 120.0
+PHASES = ("recovery", "commit", "compaction", "refresh", "refresh")
 BOTH_CODES = CacheSettings(codes=True, frame_codes=True)
 
 
@@ -203,17 +204,22 @@ def kills_storm(folder: Path, outcome: Outcome, *, kills: int, chance: random.Ra
             began = time.monotonic()
             if number < kills:  # it imports what it needs while this one works
                 spare = _start("change", index, folder / f"phase{number}")
-            while not phase.exists() and time.monotonic() - began < LONGEST_S:
+            chosen = chance.choice(
+                PHASES
+            )  # not a time: on a busy machine, it would never get to the last of them
+            while _doing(phase) != chosen and time.monotonic() - began < LONGEST_S:
                 time.sleep(0.005)
-            time.sleep(chance.uniform(0, 1.0))
+            time.sleep(chance.uniform(0, 0.5))
             ended = worker.poll()
             worker.kill()
             worker.communicate()
             if ended is not None:
                 outcome.wrong.append(f"worker {number} ended with status {ended}")
-            doing = phase.read_text().split()[-1]
+            doing = _doing(phase)
             outcome.kills[doing] = outcome.kills.get(doing, 0) + 1
     finally:
+        spare.kill()  # still waiting, if something went wrong
+        spare.communicate()
         reader.send_signal(signal.SIGTERM)
         reader.communicate()
     for line in log.read_text().splitlines():
@@ -244,6 +250,12 @@ def cached(gallery: LanceGallery) -> tuple[int, int]:
     return sum(part.segment is not None for part in parts), len(parts)
 
 
+def _doing(phase: Path) -> str:
+    """What a worker told last that it was doing."""
+    told = phase.read_text(encoding="utf-8").split() if phase.exists() else []
+    return told[-1] if told else "start"
+
+
 def _start(action: str, *paths: Path) -> subprocess.Popen[str]:
     """A process that has imported everything, and waits."""
     command = [sys.executable, str(HERE), "--act", action, *map(str, paths)]
@@ -262,7 +274,8 @@ def _act(action: str, index: Path, told: Path) -> None:
     store_module.GRACE_S = 2.0  # versions are dropped meanwhile, too
     torch.set_num_threads(1)
     print("ready", flush=True)
-    sys.stdin.readline()
+    if not sys.stdin.readline():  # whoever started this is gone
+        return
     warnings.simplefilter("error", IndexCacheWarning)  # a kill is no damage: nobody must be told of any
     if action == "change":
         _change(index, told)
@@ -282,6 +295,7 @@ def _change(index: Path, phase: Path) -> None:
             file.flush()
 
         for number in count():
+            doing("recovery")
             with store.place.writing():
                 store.place.recover()
                 late = Store(index, refresh_s=0.0)
