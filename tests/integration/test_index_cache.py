@@ -111,6 +111,31 @@ def test_the_matcher_decides_what_moments_are_found_by(
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("found_by", ["mean", "scene"])
+def test_scenes_are_kept_for_a_model_that_finds_moments_by_them(
+    tmp_path: Path, clips: Path, found_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = ColourModel()
+    monkeypatch.setattr(type(model.matcher), "found_by", found_by)
+
+    def scenes(index: Index) -> int:
+        cache = index.info().cache
+        assert cache is not None
+        assert cache.uncached == 0
+        return cache.scenes
+
+    with Index.create(tmp_path / "i", model=model, moments="whole") as index:
+        index.add(clips, config=ONE)
+        assert scenes(index) == (0 if found_by == "mean" else 18)
+    with Index.open(tmp_path / "i") as index:  # no model is loaded to know it
+        index.refresh_cache()
+        assert scenes(index) == (0 if found_by == "mean" else 18)
+        index.refresh_cache(scenes=True)  # for a model with another matcher
+        index.refresh_cache(codes=True)
+        assert scenes(index) == 18
+
+
+@pytest.mark.usefixtures("always")
 def test_a_build_does_not_fail_for_its_cache(tmp_path: Path, clips: Path) -> None:
     with Index.create(tmp_path / "i", model=ColourModel(), moments="whole") as index:
         (tmp_path / "i" / "cache").write_text("in the way")

@@ -136,7 +136,7 @@ def index(
         None,
         "--scenes/--no-scenes",
         help="With --refresh-cache: keep the scenes of moments for --candidates-by scene from now on, or do not, which "
-        "saves 1 to 5 KiB a moment where the model scores by the mean of frames. Default: keep them.",
+        "saves 1 to 5 KiB a moment. Default: keep them, unless the model of the index scores by the mean of frames.",
     ),
     snap: float | None = typer.Option(
         None,
@@ -196,6 +196,10 @@ def index(
     if ray is not None and (watch or not paths):
         raise InputError(
             "--ray is for PATHs that are indexed once; leave it out with --watch, or without a PATH"
+        )
+    if ray is not None and device.startswith("cuda:"):
+        raise InputError(
+            f"--device {device} with --ray: the cluster gives every encoder a GPU of its own; say --device cuda"
         )
     if publish is not None:
         check_tag_name(publish)

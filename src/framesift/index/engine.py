@@ -107,10 +107,10 @@ def _by(config: CandidateConfig, rows: MomentRows, found_by: Callable[[], Litera
     missing = MomentScenes.missing(rows)
     if missing <= COMPUTED_UP_TO:
         return "scene"
-    if rows.cache.settings().scenes:  # nobody has said that there shall be none
+    if rows.cache.settings().scenes is not False:  # nobody has said that there shall be none
         rows.cache.tell(
             f"it lacks the scenes of {missing:,} moments, so that moments are found by the mean of their frames, which "
-            "misses some of the best; make them: framesift index --refresh-cache",
+            "misses some of the best; make them: framesift index --refresh-cache --scenes",
             once="no scenes",
         )
     return "mean"

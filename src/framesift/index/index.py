@@ -92,6 +92,7 @@ class Index(IndexReading):
             moments=moments,
             model=reference_of(reference or model),
             snap_s=snap_s,
+            found_by=encoding.matcher.found_by,
         )
         return cls(meta, create_tables_in(place, meta), OwnModel(place.location, meta, encoding))
 
@@ -351,8 +352,8 @@ class Index(IndexReading):
                 are; default: as before, which is from 100,000 of either on if nobody has said.
             frame_codes: whether frames have codes from now on, so that moments of a large index can be found by their
                 best frame; default: as before, and no if nobody has said.
-            scenes: whether moments' scenes are kept from now on, which most models' matchers call for; default: as
-                before, and yes if nobody has said.
+            scenes: whether moments' scenes are kept from now on; default: as before, and if nobody has said, yes,
+                unless the model that the index was made with finds moments by their mean.
             progress: called with the number of parts that are done, and of all.
 
         Returns:
@@ -371,7 +372,14 @@ class Index(IndexReading):
             )
 
         store = self._opened()
-        report = refresh_cache(store, self._meta.dim, settings=changed, thorough=True, progress=progress)
+        report = refresh_cache(
+            store,
+            self._meta.dim,
+            scenes=self._meta.found_by != "mean",
+            settings=changed,
+            thorough=True,
+            progress=progress,
+        )
         with self._refreshing:
             self._gallery = None  # the next one is read from the cache
         return report
@@ -400,4 +408,4 @@ class Index(IndexReading):
             finally:
                 store.look_again()
         if store.version()[1] != before[1]:  # other writers need not wait for this
-            keep_cache(store, self._meta.dim)
+            keep_cache(store, self._meta.dim, scenes=self._meta.found_by != "mean")

@@ -54,6 +54,8 @@ class IndexMeta:
         snap_s: a frame may be replaced by a keyframe at most so many seconds away; 0 takes exact frames.
         encoded: what computed the features (``torch fp32``, ``openvino int8``), and below fp32 how far it was from fp32
             on the gate's sample; None where nothing has been indexed since this is noted.
+        found_by: what the matcher of the model proposes candidates by (:attr:`.Matcher.found_by`), which decides
+            whether scenes are kept for it; None in indexes that are older than this is noted.
         format_version: version of this layout.
     """
 
@@ -64,6 +66,7 @@ class IndexMeta:
     model: str | None = None
     snap_s: float = 0.0
     encoded: dict[str, dict[str, Any]] | None = None
+    found_by: Literal["mean", "scene"] | None = None
     format_version: int = FORMAT_VERSION
 
     def encoded_by(self, computed_by: Mapping[str, dict[str, Any]]) -> IndexMeta:

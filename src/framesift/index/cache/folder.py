@@ -37,12 +37,12 @@ class CacheSettings:
         codes: whether rows and scenes have codes; None: once there are so many of either that the ``faiss`` engine is
             worth it.
         frame_codes: whether frames have codes, too, for candidates by frame.
-        scenes: whether it holds scenes, for candidates by these.
+        scenes: whether it holds scenes, for candidates by these; None: if the model of the index calls for them.
     """
 
     codes: bool | None = None
     frame_codes: bool = False
-    scenes: bool = True
+    scenes: bool | None = None
 
 
 class CacheFolder:
@@ -73,7 +73,7 @@ class CacheFolder:
             return CacheSettings(
                 codes=values["codes"],
                 frame_codes=values["frame_codes"],
-                scenes=values.get("scenes", True),  # first versions had none
+                scenes=values.get("scenes"),  # first versions had none
             )
         except (Damaged, KeyError) as error:
             has_codes, has_frame_codes = (

@@ -55,7 +55,7 @@ class CacheInfo:
         return asdict(self)
 
 
-def keep_cache(store: Store, dim: int) -> CacheReport | None:
+def keep_cache(store: Store, dim: int, *, scenes: bool = True) -> CacheReport | None:
     """What a writer does after a change: nothing in a small index, or where another process is at it.
 
     Nor does it anything by itself for an index in an object store: that would read all of it once more.
@@ -64,7 +64,7 @@ def keep_cache(store: Store, dim: int) -> CacheReport | None:
     if small or not isinstance(store.index, Path):
         return None
     try:
-        return refresh_cache(store, dim)
+        return refresh_cache(store, dim, scenes=scenes)
     except IndexLockedError:
         return None
     except IndexStateError as error:  # the change itself is committed, and searches need no cache
@@ -76,6 +76,7 @@ def refresh_cache(
     store: Store,
     dim: int,
     *,
+    scenes: bool = True,
     settings: Callable[[CacheSettings], CacheSettings] | None = None,
     thorough: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -85,6 +86,7 @@ def refresh_cache(
     Args:
         store: of the index; it need not be held for writing.
         dim: width of the embeddings.
+        scenes: whether it holds scenes, where the settings leave that open.
         settings: changes them for good.
         thorough: read all that is there and make again what is damaged.
         progress: called with the number of segments that are done, and of all.
@@ -106,7 +108,9 @@ def refresh_cache(
                 f"cannot write to the cache {str(cache.path)!r}: {error.strerror}"
             ) from error
         fragments = store.moments().get_fragments()
-        return refresh(cache, fragments, pinned=_pinned(store), thorough=thorough, progress=progress)
+        return refresh(
+            cache, fragments, scenes=scenes, pinned=_pinned(store), thorough=thorough, progress=progress
+        )
 
 
 def cache_info(store: Store, dim: int) -> CacheInfo | None:

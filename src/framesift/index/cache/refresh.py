@@ -82,6 +82,7 @@ def refresh(
     cache: CacheFolder,
     fragments: Sequence[Any],
     *,
+    scenes: bool = True,
     pinned: Sequence[Any] = (),
     thorough: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -91,6 +92,7 @@ def refresh(
     Args:
         cache: the cache, made where it is missing.
         fragments: of the newest version of the table ``moments``.
+        scenes: whether it holds scenes, where its settings leave that open.
         pinned: those of other versions that are still read, whose segments are kept but not built.
         thorough: read all of every segment that is there, and write again those that are damaged.
         progress: called with the number of segments that are done, and of all.
@@ -99,7 +101,7 @@ def refresh(
         What was done. A disk that is full or cannot be written to is told in it and in an
         :class:`.IndexCacheWarning`, and is no error: searches read the table instead.
     """
-    work = _Refresh(cache, fragments, progress or (lambda done, total: None))
+    work = _Refresh(cache, fragments, scenes, progress or (lambda done, total: None))
     began = time.monotonic()
     problem: str | None = None
     try:
@@ -136,9 +138,14 @@ def refresh(
 
 class _Refresh:
     def __init__(
-        self, cache: CacheFolder, fragments: Sequence[Any], progress: Callable[[int, int], None]
+        self,
+        cache: CacheFolder,
+        fragments: Sequence[Any],
+        scenes: bool,
+        progress: Callable[[int, int], None],
     ) -> None:
         self._cache, self._fragments, self._progress = cache, fragments, progress
+        self._scenes = scenes
         self.segments: list[Segment] = []
         self.built = self.dropped = self.scenes = self.trained = self.coded = 0
         self._digests: list[str] = []
@@ -157,7 +164,7 @@ class _Refresh:
 
     def build(self, *, thorough: bool) -> None:
         """Write the segments that are missing."""
-        wanted = self._cache.settings().scenes
+        wanted = self._wants_scenes()
         for number, fragment in enumerate(self._fragments, start=1):
             path = self._cache.segments / segment_name(fragment_files(fragment))
             # frames that scenes are made of are checked first, or their damage would become the scenes' own
@@ -171,9 +178,13 @@ class _Refresh:
             self.segments.append(segment)
             self._progress(number, len(self._fragments))
 
+    def _wants_scenes(self) -> bool:
+        asked = self._cache.settings().scenes
+        return self._scenes if asked is None else asked
+
     def make_scenes(self, *, thorough: bool) -> None:
         """Write scenes of segments that have none."""
-        wanted = self._cache.settings().scenes
+        wanted = self._wants_scenes()
         for segment in self.segments:
             drop_scenes(segment.path, drafts_only=wanted)
             if wanted and self._cache.scenes_of(segment, thorough=thorough) is None:
@@ -184,7 +195,7 @@ class _Refresh:
     def code(self, by: By) -> None:
         """Code what has no codes, with a codebook that fits the size of the gallery."""
         settings = self._cache.settings()
-        if by == "scene" and not settings.scenes:
+        if by == "scene" and not self._wants_scenes():
             drop_codebook(self._cache.path, by)
             return
         stored = [stored_vectors(segment, by) for segment in self.segments]
