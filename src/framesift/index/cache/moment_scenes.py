@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ...candidates import Vectors
@@ -114,14 +115,12 @@ class MomentScenes(Vectors):
             first += count
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = np.empty((len(rows), self.dim), np.float16)
-        numbers = np.searchsorted(self._ends, rows, side="right")
-        for number in np.unique(numbers).tolist():
-            here = np.flatnonzero(numbers == number)
-            part = self._parts[number]
-            local = rows[here] - (int(self._ends[number]) - int(part.counts.sum()))
-            found[here] = self._some(number, part, local)
-        return float_scenes(found)
+        if (np.diff(rows) >= 0).all():
+            return self._ascending(rows)
+        order = np.argsort(rows)
+        found = np.empty((len(rows), self.dim), np.float32)
+        found[order] = self._ascending(rows[order])
+        return found
 
     def coded(self, codebook: Codebook) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """The codes that there are, ``[coded, code_bytes]``, and whose, ``[coded]``."""
@@ -136,16 +135,30 @@ class MomentScenes(Vectors):
 
     # ---- inside
 
-    def _some(self, number: int, part: _Part, local: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Vectors of a part by their numbers in it, compared with their checks."""
-        places = local if part.place is None else part.place[local]
-        found = part.vectors[places]
-        if part.stored is None or part.whole:
-            return found
-        if (row_checks(found, of=SCENE) == part.stored.check[places]).all():
-            return found
-        now = self._instead(number, part, "a vector has changed since it was written")
-        return now.vectors[local]
+    def _ascending(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors by their numbers, which ascend, compared with their checks: all at once, since many parts may have a
+        few of them each."""
+        found = np.empty((len(rows), self.dim), np.float16)
+        expected, known = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.bool_)
+        bounds = np.searchsorted(rows, self._ends).tolist()
+        seen: dict[int, _Part] = {}
+        for number, (low, high) in enumerate(zip([0, *bounds], bounds, strict=False)):
+            if low == high:
+                continue
+            seen[number] = part = self._parts[number]
+            places = rows[low:high] - (self._ends[number - 1] if number else 0)
+            if part.place is not None:
+                places = part.place[places]
+            np.take(part.vectors, places, axis=0, out=found[low:high], mode="clip")  # without a copy between
+            if part.stored is not None and not part.whole:
+                expected[low:high], known[low:high] = part.stored.check[places], True
+        if known.any():
+            bad = np.flatnonzero(known & (row_checks(found, of=SCENE) != expected))
+            if len(bad):
+                for number in np.unique(np.searchsorted(self._ends, rows[bad], side="right")).tolist():
+                    self._instead(number, seen[number], "a vector has changed since it was written")
+                return self._ascending(rows)
+        return torch.from_numpy(found).float().numpy()
 
     def _whole(self, number: int) -> _Part:
         """A part all of whose vectors are as they should be."""
