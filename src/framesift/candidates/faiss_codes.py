@@ -5,8 +5,8 @@ Without lists (see :mod:`.lists`) all codes are scanned, with them those of some
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+import threading
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from .asking import checked_queries
 from .base import CandidateIndex, Found, Vectors
 from .best import best, stacked
 from .exact import TAKEN_AT_ONCE, TAKEN_SHARE, ExactCandidates, dot_products, score_rows
+from .inverted import InvertedFile, Packed
 from .lists import Probing
 from .quantizer import Quantizer
 
-__all__ = ["FaissCandidates", "Quantizer", "packed"]
+__all__ = ["FaissCandidates", "Quantizer"]
 
 RESCORED_PER_ROW = 4  # at least so many rows are scored again for each that is wanted
 MARGIN = 3.0  # standard deviations of a code's error that lie between the last row found and the last one scored again
@@ -30,11 +31,7 @@ LEAST_STEP = 1e-9  # between scores of copies
 MOST_DOUBLINGS = 32.0  # more rows than there are
 MORE = 1.5  # times as many rows at least when a query scans again, so that it does not scan often
 SCANNED_PER_TAKEN = 256  # codes that are scanned in the time in which one scattered row is taken and scored
-BLOCK_ROWS = 32  # rows that the scan compares at once
-HALF = [0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15]  # faiss, pq4_fast_scan.cpp: perm0
-ROW_ORDER = np.array([*HALF, *(16 + row for row in HALF)])
 ONE_LIST = np.zeros(1, np.int64)
-PACKED_AT_ONCE = 128  # blocks: 256 KiB of codes stay in the processor's cache
 
 
 class FaissCandidates(CandidateIndex):
@@ -46,17 +43,19 @@ class FaissCandidates(CandidateIndex):
 
     Args:
         quantizer: made the codes.
-        codes: ``[coded, code_bytes]``; copied into another order, in less than a second a million.
+        codes: ``[coded, code_bytes]``; copied into another order, in less than a second for five million.
         coded_rows: the row of each code, ``[coded]`` ascending. Rows without a code are scored exactly.
         vectors: of all rows.
         rescored: how many rows are scored again at first, but at least four times the depth; more where scores leave
             doubt, and under a filter all that it allows where that is less work.
         probes: how many lists are read for a query; None: as many as it takes to find what reading all would find.
             Without lists it has no effect.
+        packed: codes of other rows, by the same quantizer, that were brought into that order before.
 
     Raises:
         ShapeError: the arguments do not fit one another.
-        InputError: ``coded_rows`` do not ascend, or are not rows of ``vectors``; a code is of a list that there is not.
+        InputError: ``coded_rows`` do not ascend, or are not rows of ``vectors``, or have packed codes, too; a code is
+            of a list that there is not.
     """
 
     name: ClassVar[str] = "faiss"
@@ -69,6 +68,8 @@ class FaissCandidates(CandidateIndex):
         vectors: Vectors,
         rescored: int = 1000,
         probes: int | None = None,
+        *,
+        packed: Packed | None = None,
     ) -> None:
         if codes.shape != (len(coded_rows), quantizer.code_bytes):
             expected = f"[{len(coded_rows)}, {quantizer.code_bytes}]"
@@ -86,21 +87,38 @@ class FaissCandidates(CandidateIndex):
         self._exact = ExactCandidates(vectors)
         self._rescored = rescored
         self._probes = probes
-        coded = np.zeros(len(vectors), np.bool_)
-        coded[rows] = True
-        self._fresh = np.flatnonzero(~coded)
-        self._coded = len(rows)
         numbers = quantizer.list_of(codes)
-        self._count = 1 if quantizer.lists is None else len(quantizer.lists)
+        self._count = quantizer.num_lists
         if len(numbers) and numbers.max() >= self._count:
             raise InputError(
                 f"a code is of list {numbers.max()}, and there are {self._count}; the codes are damaged or another "
                 "quantizer's: encode the vectors again"
             )
-        self._sizes = np.bincount(numbers, minlength=self._count)
         self._list_of = np.full(len(vectors), self._count, np.uint16)  # rows without a code are in none
+        self._coded = len(rows)
+        self._files: list[InvertedFile] = []
+        self._packed = packed
+        self._lock = threading.Lock()
+        if packed is not None:
+            self._files.append(InvertedFile.of_packed(quantizer, packed))
+            self._coded += self._place(packed)
+        if len(rows) or packed is None:
+            if (self._list_of[rows] < self._count).any():
+                raise InputError("a row has a packed code and another one; give each row one code")
+            self._files.append(InvertedFile.of_codes(quantizer, codes, rows))
         self._list_of[rows] = numbers
-        self._codes, self._keep = _inverted_file(quantizer, codes, rows, numbers)
+        self._sizes = np.bincount(self._list_of, minlength=self._count + 1)[:-1]
+        self._fresh = np.flatnonzero(self._list_of == self._count)
+
+    def _place(self, packed: Packed) -> int:
+        """Note the lists of packed codes; how many rows have one."""
+        rows, numbers = packed.rows, packed.list_of
+        if rows is None:
+            self._list_of[: len(numbers)] = numbers
+            return len(numbers)
+        there = rows >= 0
+        self._list_of[rows[there]] = numbers[there]
+        return int(np.count_nonzero(there))
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -213,35 +231,28 @@ class FaissCandidates(CandidateIndex):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """The ``depth`` allowed rows of some lists with the best codes, ascending as they lie in memory, and their
         scores by code."""
-        import faiss
-
-        parameters: Any = faiss.SearchParametersIVF()
-        parameters.nprobe = len(lists)
-        if allowed is not None:
-            bits = np.packbits(allowed, bitorder="little")
-            selector: Any = faiss.IDSelectorBitmap
-            parameters.sel = kept = selector(bits)  # parameters only point to it
-            assert kept
         rotated = query[None] @ self._quantizer.rotation
-        count = max(1, min(depth, self._coded))
-        unused = np.zeros(
-            len(lists), np.float32
-        )  # scores of centroids: codes are not of differences from them
-        scores, ids = np.empty(count, np.float32), np.empty(count, np.int64)
-        # One query at a time: faiss starts OpenMP threads for several, beside those of whoever calls.
-        self._codes.search_preassigned_c(
-            1,
-            faiss.swig_ptr(rotated),
-            count,
-            faiss.swig_ptr(lists),
-            faiss.swig_ptr(unused),
-            faiss.swig_ptr(scores),
-            faiss.swig_ptr(ids),
-            False,
-            parameters,
-        )
-        order = np.argsort(ids)[np.count_nonzero(ids < 0) :]  # -1 stands for no more rows
-        return ids[order], scores[order]
+        depth = max(1, min(depth, self._coded))
+        files = self._sound(lists)
+        found = [file.scan(rotated, depth, lists, allowed) for file in files]
+        if len(found) == 1:
+            return found[0]
+        rows, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        rows, scores = best(rows, scores, depth)
+        order = np.argsort(rows)
+        return rows[order], scores[order]
+
+    def _sound(self, lists: NDArray[np.int64]) -> list[InvertedFile]:
+        """What is scanned; packed codes that are found to be damaged are replaced by others first."""
+        if (packed := self._packed) is None or packed.whole(lists):
+            return self._files
+        with self._lock:
+            if self._packed is packed:
+                codes, rows = packed.unpacked()
+                again = InvertedFile.of_codes(self._quantizer, codes, np.ascontiguousarray(rows, np.int64))
+                self._files = [again, *self._files[1:]]
+                self._packed = None
+            return self._files
 
 
 def _rows_above(score: float, best: NDArray[np.float32]) -> int:
@@ -256,85 +267,3 @@ def _rows_above(score: float, best: NDArray[np.float32]) -> int:
         return len(best)
     doublings = (last - score) / max(middle - last, LEAST_STEP)
     return int(len(best) * 2 ** min(float(doublings), MOST_DOUBLINGS))
-
-
-def _inverted_file(
-    quantizer: Quantizer, codes: NDArray[np.uint8], rows: NDArray[np.int64], numbers: NDArray[np.uint16]
-) -> tuple[Any, Any]:
-    """The index that is scanned, and what has to live as long as it."""
-    import faiss
-
-    parts, _, width = quantizer.centroids.shape
-    dim = parts * width
-    count = 1 if quantizer.lists is None else len(quantizer.lists)
-    origin = faiss.IndexFlatIP(dim)  # empty: which lists are read is not for faiss to say
-    index: Any = faiss.IndexIVFPQFastScan(origin, dim, count, parts, 4, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = False
-    faiss.copy_array_to_vector(quantizer.centroids.reshape(-1), index.pq.centroids)
-    index.is_trained = True
-    index.ntotal = len(rows)
-    for number, ids, blocks in _lists(codes, rows, numbers, quantizer.list_bytes):
-        index.invlists.add_entries(number, len(ids), faiss.swig_ptr(ids), faiss.swig_ptr(blocks))
-    return index, origin
-
-
-def _lists(
-    codes: NDArray[np.uint8], rows: NDArray[np.int64], numbers: NDArray[np.uint16], list_bytes: int
-) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint8]]]:
-    """Every list that has rows: its number, its rows, and their codes as :func:`packed`.
-
-    Lists are packed some at a time, since each has but a few blocks.
-    """
-    if not list_bytes:
-        if len(rows):
-            yield 0, rows, packed(codes)
-        return
-    whole = np.ascontiguousarray(codes).view(f"V{codes.shape[1]}")[:, 0]  # a row moves as one thing
-    width = codes.shape[1] - list_bytes
-    order = np.argsort(numbers, kind="stable")
-    sizes = np.bincount(numbers)
-    ends = np.cumsum(sizes)
-    starts = ends - sizes
-    num_blocks = -(-sizes // BLOCK_ROWS)  # every list begins with a block of its own
-    block_ends = np.cumsum(num_blocks)
-    block_starts = block_ends - num_blocks
-    first = 0
-    while first < len(sizes):
-        fit = int(np.searchsorted(block_ends, block_starts[first] + PACKED_AT_ONCE, side="right"))
-        some = slice(first, max(first + 1, fit))
-        own = order[starts[first] : ends[some][-1]]
-        block_start = block_starts[some] - block_starts[first]
-        spaced = np.zeros((int(num_blocks[some].sum()) * BLOCK_ROWS, width), np.uint8)
-        shift = np.repeat(BLOCK_ROWS * block_start - (starts[some] - starts[first]), sizes[some])
-        moved = np.ascontiguousarray(whole[own].view(np.uint8).reshape(len(own), -1)[:, list_bytes:])
-        spaced.view(f"V{width}")[np.arange(len(own)) + shift, 0] = moved.view(f"V{width}")[:, 0]
-        blocks = packed(spaced)
-        for number in range(some.start, some.stop):
-            if sizes[number]:
-                own_rows = np.ascontiguousarray(rows[order[starts[number] : ends[number]]])
-                yield number, own_rows, blocks[block_start[number - first] :]
-        first = some.stop
-
-
-def packed(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Codes in the order in which the scan reads them, ``[block, byte, 32]``.
-
-    A block is 32 rows; in it, for each byte of a code, 16 bytes with the low and 16 with the high half of that byte,
-    two rows a byte (faiss, pq4_fast_scan.cpp, pq4_pack_codes). faiss itself packs only what it has just encoded, and
-    to encode a million vectors at every start would take seconds.
-
-    Args:
-        codes: ``[row, byte]``.
-    """
-    count, width = codes.shape
-    blocks = np.zeros((-(-count // BLOCK_ROWS), width, BLOCK_ROWS), np.uint8)
-    for start in range(0, len(blocks), PACKED_AT_ONCE):
-        some = codes[start * BLOCK_ROWS : (start + PACKED_AT_ONCE) * BLOCK_ROWS]
-        if len(some) % BLOCK_ROWS:
-            some = np.pad(some, ((0, -len(some) % BLOCK_ROWS), (0, 0)))
-        by_byte = some.reshape(-1, BLOCK_ROWS, width)[:, ROW_ORDER].transpose(0, 2, 1)
-        first, second = by_byte[..., :16], by_byte[..., 16:]
-        out = blocks[start : start + PACKED_AT_ONCE]
-        out[..., :16] = (first & 0x0F) | (second << 4)
-        out[..., 16:] = (first >> 4) | (second & 0xF0)
-    return blocks

@@ -55,6 +55,7 @@ class Quantizer:
         code_bytes: bytes of a code; its first :attr:`list_bytes` are the number of a list, little-endian.
         list_bytes: 2 with lists, 0 without.
         lists: which lists of rows there are; None: none.
+        num_lists: how many; without lists, all rows are in one.
         mean: what is subtracted first, ``[dim]``.
         rotation: into what is coded, ``[dim, parts x width]``; its columns are orthonormal, or its rows where these are
             fewer.
@@ -77,6 +78,7 @@ class Quantizer:
         self.parts = len(centroids)
         self.lists = lists
         self.list_bytes = LIST_BYTES if lists else 0
+        self.num_lists = len(lists) if lists else 1
         self.code_bytes = self.list_bytes + self.parts // 2
         self.digest = hashlib.sha256(self.to_bytes()).hexdigest()[:16]
 

@@ -20,10 +20,11 @@ from ..candidates import (
     choose,
 )
 from ..errors import InputError
+from .cache.coded import Coded
 from .cache.codes import By, Codebook
 from .cache.moment_scenes import MomentScenes
 from .cache.rows import MomentRows
-from .cache.vectors import MomentFrames, coded
+from .cache.vectors import MomentFrames, codes_of_rows
 from .location import Location
 
 __all__ = ["engine_for"]
@@ -75,7 +76,9 @@ def engine_for(
                     "candidates by frame need a frame in every moment, and some have none; search by scene, or by mean"
                 )
             return ByFrame(
-                _engine(config, rows, "frame", frames, lambda book: coded(rows, offset, "frame", book)),
+                _engine(
+                    config, rows, "frame", frames, lambda book: codes_of_rows(rows, offset, "frame", book)
+                ),
                 frames.owner,
             )
         case "scene":
@@ -95,7 +98,9 @@ def engine_for(
                 version=version,
             )
         case "mean":
-            return _engine(config, rows, "mean", vectors, lambda book: coded(rows, offset, "mean", book))
+            return _engine(
+                config, rows, "mean", vectors, lambda book: codes_of_rows(rows, offset, "mean", book)
+            )
 
 
 def _by(config: CandidateConfig, rows: MomentRows, found_by: Callable[[], Literal["mean", "scene"]]) -> By:
@@ -121,7 +126,7 @@ def _engine(
     rows: MomentRows,
     by: By,
     vectors: Vectors,
-    codes_of: Callable[[Codebook], tuple[NDArray[np.uint8], NDArray[np.int64]]],
+    codes_of: Callable[[Codebook], Coded],
 ) -> CandidateIndex:
     kind = choose(len(vectors), config)
     if kind == "milvus":
@@ -132,9 +137,15 @@ def _engine(
         return _exact(by, vectors)
     codebook = rows.cache.codebook(by)
     if codebook is not None:
-        codes, numbers = codes_of(codebook)
+        own = codes_of(codebook)
         return FaissCandidates(
-            codebook.quantizer, codes, numbers, vectors, config.rescored, probes=config.probes
+            codebook.quantizer,
+            own.codes,
+            own.rows,
+            vectors,
+            config.rescored,
+            probes=config.probes,
+            packed=own.packed,
         )
     if config.kind == "auto" and by != "frame":
         # nobody has built the cache yet, or a gallery has just outgrown it: slower, with the same results

@@ -8,7 +8,7 @@ import pytest
 
 from clustered_vectors import clustered, near
 from framesift.candidates import ArrayVectors, ExactCandidates, FaissCandidates, Quantizer
-from framesift.candidates.faiss_codes import packed
+from framesift.candidates.inverted import packed
 from framesift.errors import InputError, ShapeError
 
 VECTORS = clustered(3000, 48)

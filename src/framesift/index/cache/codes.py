@@ -31,6 +31,7 @@ __all__ = [
     "By",
     "Codebook",
     "as_coded",
+    "codes_crc32",
     "drop_codebook",
     "drop_codes",
     "float_scenes",
@@ -109,6 +110,16 @@ def read_codes(segment: Segment, by: By, quantizer: Quantizer) -> NDArray[np.uin
         count = len(segment) if by == "mean" else len(segment.frames)
     content = read_checked(head_path.with_suffix(".u8"), count * quantizer.code_bytes, head["crc32"])
     return np.frombuffer(content, np.uint8).reshape(count, quantizer.code_bytes)
+
+
+def codes_crc32(segment: Segment, quantizer: Quantizer) -> int | None:
+    """The checksum of the codes that the segment should have, which are not read; None if there are none.
+
+    Raises:
+        Damaged: what tells of them is not what was written.
+    """
+    head_path = segment.path / f"codes-{quantizer.digest}.json"
+    return read_sealed(head_path)["crc32"] if head_path.exists() else None
 
 
 def write_codes(segment: Segment, by: By, quantizer: Quantizer) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ...errors import IndexCacheWarning
 from .codes import KINDS, By, Codebook, read_codebook, read_codes
+from .packed import PackedCodes, deny_packed, open_packed
 from .scenes import SegmentScenes, deny_scenes, open_scenes
 from .sealed import Damaged, read_sealed, write_sealed
 from .segment import Segment, fragment_files, segment_name
@@ -165,6 +166,27 @@ class CacheFolder:
                 self._remove(head)
             return None
 
+    def packed(self, codebook: Codebook) -> PackedCodes | None:
+        """The packed codes of a codebook; None if there are none that can be read."""
+        try:
+            try:
+                return open_packed(self.path, codebook.quantizer)
+            except Damaged:  # perhaps others took their place just now
+                return open_packed(self.path, codebook.quantizer)
+        except Damaged as error:
+            self.forget_packed(codebook, str(error))
+            return None
+
+    def forget_packed(self, codebook: Codebook, reason: str) -> None:
+        """Let nobody open packed codes any more, as far as this process may, and say so."""
+        self.tell(
+            f"packed codes are damaged: {reason}. They are packed again in memory, with the same results, whenever the "
+            "index is opened, until the next change of the index does it, or: framesift index --refresh-cache",
+            once=f"packed: {reason}",
+        )
+        with suppress(OSError):
+            deny_packed(self.path, codebook.quantizer.digest)
+
     def set_aside(self, segment: Path, reason: str) -> None:
         """Move a damaged segment out of the way, as far as this process may, and say so."""
         self.tell(
@@ -202,6 +224,13 @@ class CacheFolder:
             try:
                 if (codebook := read_codebook(self.path, by)) is not None:
                     codebooks.append((by, codebook))
+            except Damaged as error:
+                found.append(str(error))
+        for _, codebook in codebooks:
+            try:
+                packed = open_packed(self.path, codebook.quantizer)
+                if packed is not None and not packed.all_whole():
+                    found.append("packed codes have changed since they were written")
             except Damaged as error:
                 found.append(str(error))
         for fragment in fragments:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ...candidates import Vectors
 from ...errors import IndexStateError
 from .checks import row_checks
+from .coded import Coded, Stored, coded, places_of_runs
 from .codes import Codebook, float_scenes
 from .rows import MomentRows
 from .scenes import SegmentScenes, rounded_scenes
@@ -75,7 +76,7 @@ class MomentScenes(Vectors):
             if len(chosen) < len(counts):
                 counts = stored.counts[chosen]
                 first = (np.cumsum(stored.counts) - stored.counts)[chosen]
-                place = np.repeat(first - (np.cumsum(counts) - counts), counts) + np.arange(counts.sum())
+                place = places_of_runs(first, counts)
             own = _Part(
                 rows=(low, high),
                 number=number,
@@ -122,16 +123,13 @@ class MomentScenes(Vectors):
         found[order] = self._ascending(rows[order])
         return found
 
-    def coded(self, codebook: Codebook) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """The codes that there are, ``[coded, code_bytes]``, and whose, ``[coded]``."""
-        codes: list[NDArray[np.uint8]] = [np.zeros((0, codebook.quantizer.code_bytes), np.uint8)]
-        numbers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    def coded(self, codebook: Codebook) -> Coded:
+        """The codes that there are."""
+        held: list[Stored] = []
         for part, end in zip(self._parts, self._ends.tolist(), strict=True):
-            own = None if part.stored is None else self._rows.codes(part.number, "scene", codebook)
-            if own is not None:
-                codes.append(own if part.place is None else own[part.place])
-                numbers.append(np.arange(end - len(codes[-1]), end))
-        return np.concatenate(codes), np.concatenate(numbers)
+            if part.stored is not None and (count := int(part.counts.sum())):
+                held.append(Stored(part=part.number, first=end - count, count=count, place=part.place))
+        return coded(self._rows, "scene", codebook, held)
 
     # ---- inside
 

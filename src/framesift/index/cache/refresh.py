@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 from ...candidates import EXACT_UP_TO, SAMPLED_PER_LIST, Quantizer, lists_for
 from ..journal import why
 from .codes import (
+    KINDS,
     By,
     Codebook,
     as_coded,
+    codes_crc32,
     drop_codebook,
     drop_codes,
     stored_vectors,
@@ -33,6 +35,7 @@ from .codes import (
     write_codes,
 )
 from .folder import CacheFolder
+from .packed import Source, drop_packed, write_packed
 from .scenes import drop_scenes, has_scenes, write_scenes
 from .sealed import Damaged
 from .segment import Segment, fragment_files, segment_name
@@ -46,6 +49,9 @@ vectors of fewer are read from the table in some milliseconds."""
 
 RETRAINED_AT = 4  # times as many rows as a codebook was trained at: rows have changed with them
 SAMPLE = 65_536  # rows that a codebook is trained with: 4,096 for each of 16 centroids, seconds of work
+REPACKED_AT = (
+    0.1  # share of the codes that are not packed, or packed and gone: as many are packed at every opening
+)
 FEWEST_TO_TRAIN = 16  # what a quantizer needs at least
 
 
@@ -60,6 +66,7 @@ class CacheReport:
         trained: codebooks that were trained.
         scenes: segments whose scenes were made.
         coded: segments whose rows, scenes or frames were coded, each kind for itself.
+        packed: kinds of codes that were brought into the order of the scan.
         elapsed_s: seconds that it took.
         problem: why it stopped early; None if it did not.
     """
@@ -70,6 +77,7 @@ class CacheReport:
     scenes: int = 0
     trained: int = 0
     coded: int = 0
+    packed: int = 0
     elapsed_s: float = 0.0
     problem: str | None = None
 
@@ -108,9 +116,8 @@ def refresh(
         work.tidy([*fragments, *pinned])
         work.build(thorough=thorough)
         work.make_scenes(thorough=thorough)
-        work.code("mean")
-        work.code("scene")
-        work.code("frame")
+        for by in KINDS:
+            work.code(by, thorough=thorough)
         work.drop_codes()
     except (
         OSError,
@@ -131,6 +138,7 @@ def refresh(
         scenes=work.scenes,
         trained=work.trained,
         coded=work.coded,
+        packed=work.packed,
         elapsed_s=time.monotonic() - began,
         problem=problem,
     )
@@ -147,7 +155,7 @@ class _Refresh:
         self._cache, self._fragments, self._progress = cache, fragments, progress
         self._scenes = scenes
         self.segments: list[Segment] = []
-        self.built = self.dropped = self.scenes = self.trained = self.coded = 0
+        self.built = self.dropped = self.scenes = self.trained = self.coded = self.packed = 0
         self._digests: list[str] = []
 
     def tidy(self, fragments: Sequence[Any]) -> None:
@@ -192,13 +200,16 @@ class _Refresh:
                 write_scenes(segment)
                 self.scenes += 1
 
-    def code(self, by: By) -> None:
+    def _stored(self, by: By) -> list[NDArray[np.floating[Any]]]:
+        return [stored_vectors(segment, by) for segment in self.segments]
+
+    def code(self, by: By, *, thorough: bool) -> None:
         """Code what has no codes, with a codebook that fits the size of the gallery."""
         settings = self._cache.settings()
         if by == "scene" and not self._wants_scenes():
             drop_codebook(self._cache.path, by)
             return
-        stored = [stored_vectors(segment, by) for segment in self.segments]
+        stored = self._stored(by)
         rows = sum(map(len, stored))
         enough = rows > EXACT_UP_TO if settings.codes is None else settings.codes
         if by == "frame":
@@ -218,11 +229,34 @@ class _Refresh:
             if self._cache.codes_of(segment, by, codebook) is None:
                 write_codes(segment, by, codebook.quantizer)
                 self.coded += 1
+        self._pack(by, codebook, thorough=thorough)
         if fresh:  # last: until now readers had the codes of the one before
             write_codebook(self._cache.path, by, codebook)
 
+    def _pack(self, by: By, codebook: Codebook, *, thorough: bool) -> None:
+        """Pack codes, if those that are packed are too far from what there is."""
+        packed = self._cache.packed(codebook)
+        if thorough and packed is not None and not packed.all_whole():
+            self._cache.forget_packed(codebook, "they have changed since they were written")
+            packed = None
+        sources: list[Source] = []
+        rows = known = 0
+        for segment, stored in zip(self.segments, self._stored(by), strict=True):
+            sources.append((segment.path.name, codes_crc32(segment, codebook.quantizer) or 0))
+            rows += len(stored)
+            if packed is not None and sources[-1] in packed.sources:
+                known += len(stored)
+        if packed is not None and len(packed) + rows - 2 * known <= REPACKED_AT * rows:
+            return
+        codes = [self._cache.codes_of(segment, by, codebook) for segment in self.segments]
+        whole = [(source, own) for source, own in zip(sources, codes, strict=True) if own is not None]
+        del codes
+        write_packed(self._cache.path, codebook.quantizer, whole)
+        self.packed += 1
+
     def drop_codes(self) -> None:
         """Delete codes of codebooks that are not in use."""
+        drop_packed(self._cache.path, self._digests)
         for segment in self.segments:
             drop_codes(segment.path, self._digests)
 

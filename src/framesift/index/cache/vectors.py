@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...candidates import Vectors
+from .coded import Coded, Stored, coded, places_of_runs
 from .codes import Codebook, unit_frames
 from .rows import MomentRows
 
-__all__ = ["MomentFrames", "MomentVectors", "coded"]
+__all__ = ["MomentFrames", "MomentVectors", "codes_of_rows"]
 
 FRAMES_AT_ONCE = 8192  # made float32 at once: 16 MiB of 512 numbers
 
@@ -98,31 +99,29 @@ class MomentFrames(Vectors):
         return self._rows.payload(rows if self._offset is None else self._offset[rows]).frames
 
 
-def coded(
+def codes_of_rows(
     rows: MomentRows, offset: NDArray[np.int64] | None, by: Literal["mean", "frame"], codebook: Codebook
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The codes that a gallery's rows, or their frames, have: ``[coded, code_bytes]``, and whose they are, ``[coded]``.
-
-    Frames are numbered as those of :class:`MomentFrames`.
-    """
+) -> Coded:
+    """The codes that a gallery's rows, or their frames, have; frames are numbered as those of :class:`MomentFrames`."""
     visible = np.arange(len(rows)) if offset is None else offset
     counts = rows.frame_counts()[visible] if by == "frame" else np.ones(len(visible), np.int64)
-    first_of = np.cumsum(counts) - counts
-    codes: list[NDArray[np.uint8]] = [np.zeros((0, codebook.quantizer.code_bytes), np.uint8)]
-    numbers: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
+    ends = np.cumsum(counts)
+    held: list[Stored] = []
     for number, (part, (start, end)) in enumerate(zip(rows.parts, rows.bounds(), strict=True)):
-        own = rows.codes(number, by, codebook)
-        if own is None or part.segment is None:
+        low, high = (int(place) for place in np.searchsorted(visible, [start, end]))
+        if part.segment is None or low == high:
             continue
-        low, high = np.searchsorted(visible, [start, end])
-        stored = part.place(visible[low:high] - start)
-        if by == "mean":
-            whole = len(stored) == len(own)
-            codes.append(own if whole else own[stored])
-            numbers.append(np.arange(low, high))
-            continue
-        lengths = part.segment.num_frames[stored]
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        codes.append(own[np.repeat(part.segment.first_frame[stored], lengths) + within])
-        numbers.append(np.repeat(first_of[low:high], lengths) + within)
-    return np.concatenate(codes), np.concatenate(numbers)
+        place = part.place(visible[low:high] - start)
+        count = int(counts[low:high].sum())
+        whole = len(place) == len(part.segment)
+        if by == "frame":
+            place = places_of_runs(part.segment.first_frame[place], part.segment.num_frames[place])
+        held.append(
+            Stored(
+                part=number,
+                first=int(ends[low] - counts[low]),
+                count=count,
+                place=None if whole else place,
+            )
+        )
+    return coded(rows, by, codebook, held)
