@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from ..candidates import CandidateConfig
 
@@ -71,7 +73,16 @@ MILVUS_COLLECTION_OPTION = typer.Option(
 def candidate_config(
     engine: Engine, by: FoundBy, milvus_uri: str | None, milvus_collection: str | None
 ) -> CandidateConfig:
-    """The configuration that the options mean."""
+    """The configuration that the options mean.
+
+    Raises:
+        InputError: Milvus is asked for, and nobody says where it is; a small index would not notice.
+    """
+    if engine is Engine.milvus and not milvus_uri:
+        raise InputError(
+            "--candidates milvus needs the address of the server: --milvus-uri http://HOST:19530, or the environment "
+            "variable FRAMESIFT_MILVUS_URI"
+        )
     from ..candidates import CandidateConfig
 
     return CandidateConfig(

@@ -149,6 +149,7 @@ def serve(
         parse_address(ray)  # first: an index may be far away
         _refuse_with_ray(demo=demo, allow_folder=allow_folder, state=state)
         tag = tag or DEFAULT_TAG
+    config = candidate_config(candidates, candidates_by, milvus_uri, milvus_collection)
     sources: dict[str, str | Path | Index] = {}
     if demo:
         sources["demo"] = _demo()
@@ -161,7 +162,7 @@ def serve(
         allow_folders=_folders(allow_folder, sources, tag),
         read_only=read_only or tag is not None,
         tag=tag,
-        candidates=candidate_config(candidates, candidates_by, milvus_uri, milvus_collection),
+        candidates=config,
         state=(state or state_folder()).absolute(),
         cache=cache_folder() / "serve",
     )

@@ -388,9 +388,9 @@ class Encoder(nn.Module, ABC):
 
     def _check_pixels(self, pixels: Tensor) -> None:
         """Here, because torch, transformers and OpenVINO each say it in words of their own."""
-        vision: Any = self.model.config.vision_config
+        config: Any = self.model.config
         channels = RGB * (1 + 2 * self.neighbours)
-        edge: int | None = getattr(vision, "image_size", None)
+        edge: int | None = getattr(config.vision_config, "image_size", None)
         if edge is not None:
             fits, sides = tuple(pixels.shape[2:]) == (edge, edge), f"{edge}, {edge}"
         else:

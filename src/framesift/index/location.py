@@ -17,6 +17,7 @@ __all__ = ["SCHEMES", "Location", "ObjectUri", "located"]
 
 SCHEMES = ("s3", "gs", "az")
 URI = re.compile(rf"({'|'.join(SCHEMES)}):/+([^/]*)/?(.*)", re.DOTALL)
+FOREIGN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # two letters at least: C:/ is a directory
 BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,62}")
 KEY = re.compile(r"[A-Za-z0-9._=+@-]+(/[A-Za-z0-9._=+@-]+)*")
 
@@ -59,12 +60,17 @@ def located(place: str | os.PathLike[str] | ObjectUri) -> Location:
     means the URI.
 
     Raises:
-        InputError: it begins like a URI of an object store, but is none that an index can have.
+        InputError: it begins like a URI, but is none that an index can have.
     """
     if isinstance(place, ObjectUri):
         return place
     found = URI.fullmatch(os.fspath(place))
     if found is None:
+        if FOREIGN.match(os.fspath(place)):
+            raise InputError(
+                f"an index cannot be at {os.fspath(place)!r}; expected a directory, or a URI of an object store, which "
+                f"begins with {', '.join(f'{scheme}://' for scheme in SCHEMES)}"
+            )
         return Path(place).absolute()
     scheme, bucket, key = found[1], found[2], found[3].rstrip("/")
     if not BUCKET.fullmatch(bucket) or not KEY.fullmatch(key) or {".", ".."} & set(key.split("/")):

@@ -57,3 +57,14 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} .* taken"):
             listen("127.0.0.1", port)
+
+
+@pytest.mark.parametrize("verb", [["serve"], ["search", "a dog"], ["mcp"]])
+def test_milvus_needs_an_address_even_for_a_small_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    monkeypatch.delenv("FRAMESIFT_MILVUS_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, [*verb, "--candidates", "milvus"])
+    assert isinstance(result.exception, InputError)
+    assert "--milvus-uri" in str(result.exception)

@@ -33,11 +33,16 @@ def test_other_schemes(scheme: str) -> None:
     assert located(f"{scheme}://videos/films") == ObjectUri(scheme, "videos", "films")
 
 
-@pytest.mark.parametrize(
-    "given", ["films", "./s3/films", "/s3:/films", "ftp://videos/films", "s3", "xs3://a/b"]
-)
+@pytest.mark.parametrize("given", ["films", "./s3/films", "/s3:/films", "./ftp://films", "s3", "C:/films"])
 def test_everything_else_is_a_directory(given: str) -> None:
     assert located(given) == Path(given).absolute()
+
+
+@pytest.mark.parametrize("given", ["ftp://videos/films", "xs3://a/b", "https://host/films", "file:///films"])
+def test_other_uris_are_not_taken_for_directories(given: str) -> None:
+    for place in (given, Path(given)):
+        with pytest.raises(InputError, match="begins with s3://, gs://, az://"):
+            located(place)
 
 
 @pytest.mark.parametrize(
