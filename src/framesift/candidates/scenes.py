@@ -17,7 +17,11 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeError
 
-__all__ = ["ALIKE", "PAIRED", "scenes_of", "single_scenes"]
+__all__ = ["ALIKE", "PAIRED", "RULE_VERSION", "scenes_of", "single_scenes"]
+
+RULE_VERSION = 1
+"""Raised by whoever changes what :func:`scenes_of` gives, but for the numbers below: an index then drops the scenes
+that it keeps, with their codes, and makes them anew."""
 
 ALIKE = 0.8
 """Cosine with the mean of a scene's frames so far from which on a frame belongs to it."""

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["fsync_path", "write_json"]
+__all__ = ["fsync_path", "write_json", "write_whole"]
 
 
 def fsync_path(path: Path) -> None:
@@ -19,16 +19,16 @@ def fsync_path(path: Path) -> None:
         os.close(handle)
 
 
-def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
-    """Replace a file by a JSON document. Raises OSError, and the old file is then as it was.
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file, or make one: written under another name, synced and renamed. Raises OSError, and the old file is
+    then as it was.
 
     Two processes must not do this to one file at a time.
     """
     draft = path.parent / f".{path.name}.draft"
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=indent)
-            file.write("\n")
+        with draft.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -36,3 +36,8 @@ def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
         draft.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def write_json(path: Path, value: Any, *, indent: int | None = None) -> None:
+    """The same with a JSON document."""
+    write_whole(path, f"{json.dumps(value, indent=indent)}\n".encode())

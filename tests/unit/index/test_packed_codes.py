@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from pathlib import Path
 
@@ -221,3 +222,34 @@ def test_nothing_stays_of_codebooks_that_are_not_in_use(store: Store) -> None:
     cache.write_settings(CacheSettings(codes=False))
     assert refresh(cache, store.moments().get_fragments()).problem is None
     assert list(cache.path.glob("packed-*")) == []
+
+
+def test_scenes_of_another_rule_and_their_codes_are_made_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refreshed(store).scenes == 0
+    module = sys.modules["framesift.index.cache.scenes"]
+    monkeypatch.setattr(module, "RULE_VERSION", 2)
+    real = module.scenes_of
+
+    def reversed_scenes(*given: object, **named: object) -> tuple[np.ndarray, np.ndarray]:
+        vectors, owner = real(*given, **named)
+        return -vectors, owner  # as many as before
+
+    monkeypatch.setattr(module, "scenes_of", reversed_scenes)
+    config = CandidateConfig(kind="faiss", by="scene", rescored=60)
+    exact = CandidateConfig(kind="exact", by="scene")
+    for _ in range(2):  # computed, then kept
+        ours, theirs = (found(LanceGallery(store, META, config=one)) for one in (config, exact))
+        assert ours == theirs
+        report = refreshed(store)
+    assert report.scenes == report.coded == 0
+    cache = CacheFolder(store.cache_folder, DIM)
+    book = cache.codebook("scene")
+    assert book is not None
+    for fragment in store.moments().get_fragments():
+        segment = cache.segment_of(fragment)
+        assert segment is not None
+        own, scenes = cache.codes_of(segment, "scene", book), cache.scenes_of(segment)
+        assert scenes is not None
+        assert (own == book.quantizer.encode(scenes.vectors.astype(np.float32))).all()

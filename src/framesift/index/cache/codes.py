@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from ...candidates import Quantizer
 from ...errors import InputError
 from ...features import unit
+from ..durable import write_whole
 from .scenes import number_of_scenes, open_scenes
-from .sealed import Damaged, read_checked, read_sealed, write_sealed, write_whole
+from .sealed import Damaged, read_checked, read_sealed, write_sealed
 from .segment import Segment
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Codebook",
     "as_coded",
     "codes_crc32",
+    "deny_codes",
     "drop_codebook",
     "drop_codes",
     "float_scenes",
@@ -137,6 +139,11 @@ def write_codes(segment: Segment, by: By, quantizer: Quantizer) -> None:
     head_path = segment.path / f"codes-{quantizer.digest}.json"
     write_whole(head_path.with_suffix(".u8"), content)
     write_sealed(head_path, {"crc32": zlib.crc32(content)})
+
+
+def deny_codes(segment: Segment, quantizer: Quantizer) -> None:
+    """Let a segment have no codes of a quantizer from now on; the next refresh makes them. Raises OSError."""
+    (segment.path / f"codes-{quantizer.digest}.json").unlink(missing_ok=True)
 
 
 def drop_codes(segment: Path, keep: Iterable[str]) -> None:

@@ -101,8 +101,9 @@ def refresh_cache(
     cache = CacheFolder(store.cache_folder, dim)
     with _refreshing(cache.path):
         try:
-            if settings is not None and settings(cache.settings()) != cache.settings():
-                cache.write_settings(settings(cache.settings()))
+            before = cache.settings()
+            if settings is not None and (wanted := settings(before)) != before:
+                cache.write_settings(wanted)
         except OSError as error:
             raise IndexStateError(
                 f"cannot write to the cache {str(cache.path)!r}: {error.strerror}"

@@ -28,6 +28,7 @@ from .codes import (
     Codebook,
     as_coded,
     codes_crc32,
+    deny_codes,
     drop_codebook,
     drop_codes,
     stored_vectors,
@@ -197,6 +198,10 @@ class _Refresh:
             drop_scenes(segment.path, drafts_only=wanted)
             if wanted and self._cache.scenes_of(segment, thorough=thorough) is None:
                 segment.check_payload()  # also where scenes were found to be damaged only now
+                if (
+                    codebook := self._cache.codebook("scene")
+                ) is not None:  # first: other scenes get other codes
+                    deny_codes(segment, codebook.quantizer)
                 write_scenes(segment)
                 self.scenes += 1
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...candidates.scenes import ALIKE, PAIRED, scenes_of
+from ...candidates.scenes import ALIKE, PAIRED, RULE_VERSION, scenes_of
 from ..durable import fsync_path
 from .checks import row_checks
 from .sealed import Damaged, map_array, read_checked, read_sealed, write_sealed
@@ -41,6 +41,8 @@ HEAD_NAME, COUNTS_NAME, CHECKS_NAME = "scenes.json", "scene-counts.u16", "scene-
 VECTORS_NAME = "scenes.f16"
 RULE = f"cosine {ALIKE}, pairs {PAIRED}"
 """What :func:`.scenes_of` does: scenes by another rule are made again."""
+
+FIRST_VERSION = 1  # of the rule, which nobody wrote down
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,7 +94,7 @@ def open_scenes(segment: Segment) -> SegmentScenes | None:
         return None
     head = read_sealed(segment.path / HEAD_NAME)
     try:
-        if head["rule"] != RULE:
+        if (head["rule"], head.get("rule_version", FIRST_VERSION)) != (RULE, RULE_VERSION):
             return None
         number, dim = int(head["scenes"]), segment.vectors.shape[1]
         content = read_checked(segment.path / COUNTS_NAME, 2 * len(segment), head["counts_crc32"])
@@ -135,7 +137,12 @@ def write_scenes(segment: Segment) -> None:
         for draft in drafts:
             draft.unlink(missing_ok=True)
         raise
-    told = {"rule": RULE, "scenes": int(np.concatenate(counts).sum()), "counts_crc32": zlib.crc32(counted)}
+    told = {
+        "rule": RULE,
+        "rule_version": RULE_VERSION,
+        "scenes": int(np.concatenate(counts).sum()),
+        "counts_crc32": zlib.crc32(counted),
+    }
     write_sealed(segment.path / HEAD_NAME, told)
 
 

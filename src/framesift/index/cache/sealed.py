@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..durable import fsync_path
+from ..durable import write_whole
 
-__all__ = ["Damaged", "map_array", "map_bytes", "read_checked", "read_sealed", "write_sealed", "write_whole"]
+__all__ = ["Damaged", "map_array", "map_bytes", "read_checked", "read_sealed", "write_sealed"]
 
 FORMAT = 1
 """Of the whole cache: one of another format is thrown away and built again."""
@@ -51,21 +51,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
     if values.get("format") != FORMAT:
         raise Damaged(f"{path.name} has format {values.get('format')}, not {FORMAT}")
     return values
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, sync it and rename it. Raises OSError, and then nothing stays of it."""
-    draft = path.parent / f".{path.name}.draft"
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    fsync_path(path.parent)
 
 
 def map_bytes(path: Path, size: int) -> pa.Buffer:
