@@ -23,6 +23,7 @@ from .checks import padded, row_checks
 from .codes import By, Codebook
 from .folder import CacheFolder
 from .parts import Part, part_key, part_of, part_of_table
+from .scattered import read_frames
 from .scenes import SegmentScenes
 from .sealed import Damaged
 from .segment import FRAMES, TIMES, VECTOR, VIDEO, Segment
@@ -191,31 +192,38 @@ class MomentRows:
         least_frames: int,
     ) -> Payload | None:
         """The rows of ``mask``, others left out; None where one was damaged, after setting its segment aside."""
-        places: list[tuple[int, Segment, int]] = []
-        for part, row in zip(parts[mask].tolist(), local[mask].tolist(), strict=True):
-            own = used[part]
+        chosen, local = parts[mask], local[mask]
+        counts, timed, first, first_time = (np.empty(len(chosen), np.int64) for _ in range(4))
+        expected = np.empty(len(chosen), np.uint64)
+        found: list[tuple[Segment, NDArray[np.int64]]] = []
+        for part in np.unique(chosen).tolist():
+            here, own = np.flatnonzero(chosen == part), used[part]
             assert own.segment is not None
-            places.append((part, own.segment, row if own.stored is None else int(own.stored[row])))
-        counts = np.array([segment.num_frames[row] for _, segment, row in places], dtype=np.int64)
-        timed = np.array([segment.num_times[row] for _, segment, row in places], dtype=np.int64)
-        expected = np.array([segment.payload_check[row] for _, segment, row in places], dtype=np.uint64)
-        frames = np.zeros((len(places), max(least_frames, int(counts.max())), self.dim), np.float16)
-        times = np.zeros((len(places), int(timed.max())), np.float64)
-        with_video = [segment.video is not None for _, segment, _ in places]
-        video = np.zeros((len(places), self.dim), np.float16) if any(with_video) else None
-        lengths = zip(counts.tolist(), timed.tolist(), strict=True)
-        for i, ((_, segment, row), (count, timed_count)) in enumerate(zip(places, lengths, strict=True)):
-            first, first_time = segment.first_frame[row], segment.first_time[row]
-            frames[i, :count] = segment.frames[first : first + count]
-            times[i, :timed_count] = segment.times[first_time : first_time + timed_count]
+            segment = own.segment
+            found.append((segment, here))
+            local[here] = stored = own.place(local[here])
+            counts[here], first[here] = segment.num_frames[stored], segment.first_frame[stored]
+            timed[here], first_time[here] = segment.num_times[stored], segment.first_time[stored]
+            expected[here] = segment.payload_check[stored]
+        frames = np.zeros((len(chosen), max(least_frames, int(counts.max())), self.dim), np.float16)
+        times = np.zeros((len(chosen), int(timed.max())), np.float64)
+        with_video = [segment.video is not None for segment, _ in found]
+        video = np.zeros((len(chosen), self.dim), np.float16) if any(with_video) else None
+        of_times = list(zip(first_time.tolist(), (first_time + timed).tolist(), strict=True))
+        for segment, here in found:
+            places = here.tolist()
+            read_frames(segment, first[here], counts[here], [frames[i] for i in places])
+            for i in places:
+                begin, end = of_times[i]
+                times[i, : end - begin] = segment.times[begin:end]
             if video is not None and segment.video is not None:
-                video[i] = segment.video[row]
+                video[here] = segment.video[local[here]]
         checks = row_checks(frames, of=FRAMES) + row_checks(times, of=TIMES)
         if video is not None:
             checks = checks + row_checks(video, of=VIDEO)
-        bad = np.flatnonzero(checks != expected)
-        if len(bad):
-            for part in {places[i][0] for i in bad.tolist()}:
+        bad = checks != expected
+        if bad.any():
+            for part in np.unique(chosen[bad]).tolist():
                 self._instead(part, used[part], "frames have changed since they were written")
             return None
         listed = [row[:count] for row, count in zip(times.tolist(), timed.tolist(), strict=True)]
