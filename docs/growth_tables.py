@@ -88,6 +88,16 @@ def query(data: Mapping[str, Any]) -> str:
         for name, held in backends.items()
     ]
     told = [f"{'; '.join(aims)}."]
+    if "first_time_cpu_ms" in first:
+        cpu, wall = first["first_time_cpu_ms"], first["first_time_wall_ms"]
+        told += [
+            "",
+            (
+                f"The first time, when most of what a query reads of the index has not been read before: {_ms(cpu['p50'])} ms of CPU "
+                f"time at the median and {_ms(cpu['p99'])} ms at the 99th percentile, {_ms(wall['p50'])} and {_ms(wall['p99'])} ms on "
+                "the clock."
+            ),
+        ]
     short = {name: held["short"] for name, held in backends.items() if "short" in held}
     if short:
         words = next(iter(short.values()))["words_a_query"]
