@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from ..index import Index
+    from ..web.services import Services
     from ..web.settings import Settings
 
 __all__ = ["EXAMPLES", "listen", "serve"]
@@ -290,6 +291,8 @@ def _run(app: FastAPI, listening: socket.socket, url: str, *, open_browser: bool
     from ..web.serving import Server, configured
 
     talk(f"framesift is at {url} (Ctrl-C ends it)")
+    services: Services = app.state.services
+    services.warm_up(lambda error: talk(f"warning: {error}"))  # beside: the page is there at once
     if open_browser:
         import webbrowser
 

@@ -77,9 +77,7 @@ class Replica:
 def _bring_into_memory(services: Services) -> None:
     """What the first search of a new state would read."""
     for library in services.libraries:
-        index = library.searcher.index
-        _ = index.model
-        index.gallery()
+        library.searcher.prepare()
         _ = library.catalogue
 
 

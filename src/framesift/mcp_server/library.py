@@ -133,6 +133,11 @@ class Library:
             opened.pop_all()
         return cls(shelves)
 
+    def prepare(self) -> None:
+        """Bring into memory what the first searches would. Raises FramesiftError."""
+        for shelf in self.shelves:
+            shelf.searcher.prepare()
+
     def close(self) -> None:
         """Close all indexes."""
         for shelf in self.shelves:

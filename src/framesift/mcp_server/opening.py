@@ -9,10 +9,11 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import asynccontextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import FramesiftError
 from ..index.location import Location, located
 from ..index.place import place_of
 from ..index.published import PUBLISHED_NAME, Published
@@ -104,3 +105,6 @@ class Opening:
         except BaseException as error:
             self._failed(error)
             self._tools.set_exception(error)
+            return
+        with suppress(FramesiftError):  # the call that needs it gets the error
+            library.prepare()

@@ -23,6 +23,7 @@ from ..ranking import RERANK_DEPTH
 from .answer import Answer, Reason, Timeline
 from .answering import Answering
 from .examples import encode_term
+from .following import Following
 from .query import ClipTerm, ImageTerm, MomentRef, Query, Term, TextTerm
 from .scoring import EncodedTerm
 from .snapshot import Snapshot
@@ -34,6 +35,8 @@ __all__ = ["SOURCES", "Searcher"]
 SOURCES: tuple[Literal["frames", "subtitles"], ...] = ("frames", "subtitles")
 MOST_RESULTS = 10_000  # offset and k together: a person reads a hundred
 ENCODED_TERMS = 256  # remembered: pages of one query, and what is typed again
+
+WARM_UP = "a video"  # any text: what is computed for the first time takes longer
 
 T = TypeVar("T")
 
@@ -49,13 +52,21 @@ class Searcher:
             print(result.hit, result.relevance)
 
     What can be kept of an index is kept until the index changes; then the next search sees the change.
+
+    Args:
+        index: what is searched.
+        patience_s: seconds that a search waits for a change to be brought into memory before it is answered from the
+            state before, as a server wants it; then a change is seen that much later, and a search after one's own
+            :meth:`.Index.add` may miss it. Default: as long as it takes, so that every search sees what was committed
+            before it.
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, *, patience_s: float | None = None) -> None:
         self.index = index
         self._lock = threading.Lock()
-        self._held: Snapshot | None = None
+        self._following = Following(index, patience_s=patience_s)
         self._terms: OrderedDict[tuple[object, ...], TextFeatures] = OrderedDict()
+        self._warm = False
 
     def search(
         self,
@@ -161,19 +172,23 @@ class Searcher:
             while len(self._terms) > ENCODED_TERMS:
                 self._terms.popitem(last=False)
 
-    def _snapshot(self) -> Snapshot:
-        gallery = self.index.gallery()
-        with self._lock:
-            if self._held is None or self._held.gallery is not gallery:
-                self._held = Snapshot(gallery)
-            return self._held
+    def prepare(self) -> None:
+        """Load the model and bring into memory what a first search would, so that it need not; again after a change.
+
+        Raises:
+            FramesiftError: the index or its model cannot be had.
+        """
+        if not self._warm:
+            self.index.model.encode_text([WARM_UP])
+            self._warm = True
+        self._following.prepare()
 
     def _with_snapshot(self, do: Callable[[Snapshot], T]) -> T:
-        snapshot = self._snapshot()
+        snapshot = self._following.snapshot()
         try:
             return do(snapshot)
         except IndexStateError:
-            newer = self._snapshot()
+            newer = self._following.newest()
             if newer is snapshot:
                 raise
             return do(newer)  # the versions that the first try read were dropped meanwhile

@@ -83,9 +83,10 @@ class _Said(BaseModel):
 
 
 class Health(_Said):
-    """The server's; ``token``: whether it wants one."""
+    """The server's; ``ready``: whether first searches need not wait; ``token``: whether it wants one."""
 
     status: Literal["ok"]
+    ready: bool
     version: str
     token: bool
 

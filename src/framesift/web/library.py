@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Catalogue", "Libraries", "Library", "Models"]
 
+PATIENCE_S = 0.5  # a search waits so long for a change that was just committed; most indexes need less
+
 
 class Models:
     """Models by name, each loaded once, whichever index asks for it first."""
@@ -128,7 +130,7 @@ class Library:
 
         with self._opening:
             if self._searcher is None:
-                self._searcher = Searcher(self._given or self._with_model())
+                self._searcher = Searcher(self._given or self._with_model(), patience_s=PATIENCE_S)
             return self._searcher
 
     def _with_model(self) -> Index:

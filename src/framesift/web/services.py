@@ -12,7 +12,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 from fastapi import Depends, Request
 
-from ..errors import DecodeError, InputError
+from ..errors import DecodeError, FramesiftError, InputError
 from ..index import Index
 from ..index.schema import VideoRecord
 from .answers import shown_name
@@ -45,6 +45,7 @@ class Services:
         stopping: set when the server is asked to end, so that streams of events end, too.
         streams: places of streams of events.
         allowed: the folders that may be read.
+        ready: set but for the time of :meth:`warm_up`, in which searches are answered, too, but wait.
     """
 
     settings: Settings
@@ -60,6 +61,7 @@ class Services:
     stopping: threading.Event
     streams: Places
     allowed: Allowed
+    ready: threading.Event
 
     @classmethod
     def start(cls, sources: Mapping[str, str | Path | Index], settings: Settings) -> Services:
@@ -86,6 +88,8 @@ class Services:
         )
         cache = FileCache(settings.cache / "media", settings.cache_bytes)
         jobs = Jobs({library.name: library.path for library in libraries}, settings.state)
+        ready = threading.Event()
+        ready.set()
         return cls(
             settings=settings,
             libraries=libraries,
@@ -101,8 +105,28 @@ class Services:
             ),
             stopping=threading.Event(),
             allowed=Allowed(settings.allow_folders),
+            ready=ready,
             streams=Places(MOST_STREAMS, "too many streams of events are open already"),
         )
+
+    def warm_up(self, tell: Callable[[FramesiftError], None]) -> None:
+        """Load models and bring into memory what first searches would, in a thread; :attr:`ready` is clear until then.
+
+        Args:
+            tell: called with what cannot be had; searches get the same error, and what there is else is served.
+        """
+
+        def work() -> None:
+            for library in self.libraries:
+                try:
+                    library.searcher.prepare()
+                except FramesiftError as error:
+                    if not self.stopping.is_set():
+                        tell(error)
+            self.ready.set()
+
+        self.ready.clear()
+        threading.Thread(target=work, name="framesift-warm-up", daemon=True).start()
 
     def close(self) -> None:
         """End threads, processes and jobs; a job goes on when the next server starts."""

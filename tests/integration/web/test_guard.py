@@ -75,7 +75,7 @@ def test_every_route_but_the_pages_wants_the_token(app: FastAPI, guarded: httpx.
 
 
 def test_what_is_open_tells_nothing(guarded: httpx.Client) -> None:
-    assert set(guarded.get("/api/health").json()) == {"status", "version", "token"}
+    assert set(guarded.get("/api/health").json()) == {"status", "ready", "version", "token"}
     for path in ("/", "/library", "/benchmark", "/video/1"):
         page = guarded.get(path)
         assert page.status_code == 200

@@ -23,9 +23,15 @@ SESSION_S = 30 * 24 * 3600
 
 @router.get("/api/health", responses=answers(Health))
 async def health(services: ServicesOf) -> Json:
-    """Whether the server is there, and whether it wants a token; open to everybody."""
+    """Whether the server is there, whether it has brought into memory what first searches would otherwise wait for, and
+    whether it wants a token; open to everybody."""
     return Json(
-        {"status": "ok", "version": version("framesift"), "token": services.settings.token is not None}
+        {
+            "status": "ok",
+            "ready": services.ready.is_set(),
+            "version": version("framesift"),
+            "token": services.settings.token is not None,
+        }
     )
 
 
