@@ -47,8 +47,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 ARRAY_BYTES = 1 << 29
 MATRIX = 2048
 WRITTEN_MOMENTS = 20_000
-RESCORED = 1000  # CandidateConfig.rescored
-CODE_BYTES = 64  # PQ128x4
+WIDTHS = {"fp32": 4, "bf16": 2}  # bytes of a weight
 
 
 def limits(folder: Path) -> dict[str, float]:
@@ -196,13 +195,18 @@ def query(work: Path, limit: dict[str, float], measured: dict[str, Any]) -> dict
     weights = sum(
         x.numel() for name, x in model.encoder.model.text_model.named_parameters() if "embedding" not in name
     )
-    scanned = measured["vectors"] * (CODE_BYTES if measured["engine_used"] == "faiss" else 4 * dim)
-    rescored = max(RESCORED, 4 * depth) * 4 * dim if measured["engine_used"] == "faiss" else 0
+    read = measured["read_a_query"]
     frames = depth * FRAMES * dim
+    stored = 2 * dim  # of a vector, in float16
     bounds: dict[str, dict[str, float]] = {
-        "text": {"reads": 4 * weights, "flops": flops},
-        "candidates": {"reads": scanned + rescored},
-        "frames": {"reads": 2 * frames},
+        # bf16 is held against the matrix product of fp32, too, of which it may take less than the least
+        "text": {"reads": WIDTHS[measured["precision"]] * weights, "flops": flops},
+        "candidates": {
+            "reads": measured["vectors"] * stored
+            if read is None
+            else read["code_bytes"] + read["vectors"] * stored
+        },
+        "frames": {"reads": depth * FRAMES * stored},
         # two products with every frame, three of dim x dim with what is pooled (FoldedQueries)
         "xpool": {"reads": 4 * frames, "flops": 2 * (2 * frames + 3 * depth * dim**2)},
         "results": {},

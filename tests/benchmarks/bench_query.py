@@ -40,6 +40,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
 from bench_growth import ONE_THREAD, WORK, quantiles, step  # noqa: E402
 
 if TYPE_CHECKING:
+    from framesift.candidates import CandidateIndex
     from framesift.index import Index
     from framesift.ranking import Hit
 
@@ -52,6 +53,7 @@ TOWERS = {  # name -> backend and precision of the text tower
 }
 SHORT_WORDS = 5
 WARM_UP = 30
+READ_QUERIES = 50  # after the others, of which is noted what they read
 T = TypeVar("T")
 
 
@@ -99,6 +101,7 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
             kind: measured(opened, list(texts)[: queries + WARM_UP], depth)
             for kind, texts in (("long", long), ("short", short))
         }
+        read = read_for(opened, searched, list(long)[:READ_QUERIES], depth)
     total = asked["long"]["query_cpu_ms"]
     return {
         "moments": moments,
@@ -106,6 +109,7 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         "engine": options["engine"],
         "engine_used": searched.name,
         "vectors": len(searched),
+        "read_a_query": read,
         "by": options["by"],
         "backend": backend,
         "precision": precision,
@@ -119,6 +123,35 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
             "goal_met": total["p50"] <= GOAL_MS,
         },
     }
+
+
+def read_for(
+    opened: Index, searched: CandidateIndex, texts: Sequence[str], depth: int
+) -> dict[str, float] | None:
+    """What the engine reads for a query: bytes of codes, and vectors that are scored exactly; None: everything."""
+    from framesift.candidates import FaissCandidates
+
+    if not isinstance(searched, FaissCandidates):
+        return None
+    code_bytes, sizes = searched._quantizer.code_bytes, searched._sizes
+    scan, score = searched._scan, searched._scored
+    codes = vectors = 0
+
+    def scanning(query: Any, count: int, lists: Any, allowed: Any) -> Any:
+        nonlocal codes
+        codes += int(sizes[lists].sum())
+        return scan(query, count, lists, allowed)
+
+    def scoring(query: Any, rows: Any, known: Any) -> Any:
+        nonlocal vectors
+        vectors += len(rows) - len(np.intersect1d(rows, known[0]))
+        return score(query, rows, known)
+
+    vars(searched).update(_scan=scanning, _scored=scoring)
+    for text in texts:
+        opened.gallery().candidates(opened.model.encode_text([text]), depth)
+    del searched._scan, searched._scored
+    return {"code_bytes": code_bytes * codes / len(texts), "vectors": vectors / len(texts)}
 
 
 def shortened(captions: Mapping[str, Any]) -> dict[str, Any]:
