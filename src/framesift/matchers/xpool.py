@@ -15,11 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from ..errors import ConfigError
 from ..features import Similarity, TextFeatures, VideoFeatures, unit
@@ -69,6 +70,20 @@ class CrossAttention(nn.Module):
         self.k_proj = identity_linear(dim)
         self.v_proj = identity_linear(dim)
         self.out_proj = identity_linear(dim)
+        self._value_map: _ValueMap | None = None
+
+    @torch.no_grad()
+    def value_map(self) -> tuple[Float[Tensor, "dim dim"], Float[Tensor, " dim"]]:
+        """Weight and bias of ``out_proj`` after ``v_proj``: with one head, a value that is pooled first needs but one
+        product. Multiplied again when one of the two has changed."""
+        v, out = self.v_proj, self.out_proj
+        parts = v.weight, v.bias, out.weight, out.bias
+        state = tuple((x.data_ptr(), x._version) for x in parts)
+        held = self._value_map
+        if held is None or held.state != state:
+            held = _ValueMap(parts, state, out.weight @ v.weight, linear(v.bias, out.weight, out.bias))
+            self._value_map = held
+        return held.weight, held.bias
 
     def weights(
         self,
@@ -93,6 +108,13 @@ class CrossAttention(nn.Module):
 
     def _split(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch head width"]:
         return x.unflatten(-1, (self.num_heads, -1))
+
+
+class _ValueMap(NamedTuple):
+    parts: tuple[Tensor, ...]  # held, so that no others take their addresses
+    state: tuple[tuple[int, int], ...]
+    weight: Tensor
+    bias: Tensor
 
 
 @final

@@ -175,7 +175,8 @@ class FoldedQueries:
     """Texts folded for a few hundred videos, straight from their stored frames.
 
     The key projection moves into the texts, and frames are pooled before their values are projected. A pair costs
-    ``2 N F D`` multiply-adds for the frames and ``3 D^2`` for the pooled vector, and nothing is kept of a video.
+    ``2 N F D`` multiply-adds for the frames and ``3 D^2`` for the pooled vector (``2 D^2`` with one head, whose two
+    projections of the values are one, multiplied once for all queries), and nothing is kept of a video.
 
     Args:
         head: its weights are taken as they are now.
@@ -237,9 +238,13 @@ class FoldedQueries:
         """The videos pooled for one query: X-Pool's definition with the projections moved."""
         head, attn = self._head, self._head.cross_attn
         weights = self._weights(query, frame, mask)
-        values = attn.v_proj.weight.unflatten(0, (attn.num_heads, -1))
-        value = torch.einsum("vnd,ned->vne", weights @ frame, values).flatten(1) + attn.v_proj.bias
-        attended = head.layer_norm2(attn.out_proj(value))
+        if attn.num_heads == 1:
+            projected = linear((weights @ frame)[:, 0], *attn.value_map())
+        else:
+            values = attn.v_proj.weight.unflatten(0, (attn.num_heads, -1))
+            value = torch.einsum("vnd,ned->vne", weights @ frame, values).flatten(1) + attn.v_proj.bias
+            projected = attn.out_proj(value)
+        attended = head.layer_norm2(projected)
         pooled = head.layer_norm3(attended + head.linear_proj(attended))
         return pooled.masked_fill(~mask.any(dim=1, keepdim=True), 0.0)
 

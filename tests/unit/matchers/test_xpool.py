@@ -162,3 +162,21 @@ def test_pooled_vectors_give_the_similarity() -> None:
     assert pooled.shape == (3, 4, 16)
     cosine = torch.nn.functional.cosine_similarity(text.sentence[:, None], pooled, dim=2)
     torch.testing.assert_close(matcher(text, video), cosine)
+
+
+def test_folded_queries_follow_weights_that_change_or_are_replaced() -> None:
+    text, video = _features(3, 4, 5, 16)
+    matcher = _head(16)
+
+    def check() -> None:
+        found = matcher.query_scorer(text)(video)
+        torch.testing.assert_close(found, matcher(text, video).detach(), **CLOSE)
+
+    check()
+    with torch.no_grad():
+        matcher.cross_attn.v_proj.weight += 0.5 * torch.randn(16, 16)
+    check()
+    matcher.cross_attn.out_proj = torch.nn.Linear(16, 16)
+    check()
+    matcher.load_state_dict(_head(16).state_dict(), assign=True)
+    check()
