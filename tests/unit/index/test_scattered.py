@@ -30,6 +30,7 @@ def segment(tmp_path: Path) -> Segment:
         vector_check=np.zeros(len(COUNTS), np.uint64),
         frames=frames,
         times=NOTHING,
+        frames_inode=(tmp_path / FRAMES_NAME).stat().st_ino,
         num_frames=COUNTS,
         num_times=COUNTS,
         first_frame=np.cumsum(COUNTS) - COUNTS,
@@ -60,6 +61,13 @@ def test_what_is_read_is_what_is_mapped(segment: Segment, rows: list[int]) -> No
 
 def test_a_segment_that_was_dropped_is_read_where_it_is_mapped(segment: Segment) -> None:
     (segment.path / FRAMES_NAME).unlink()
+    assert np.array_equal(read(segment, [2, 0]), expected(segment, [2, 0]))
+
+
+def test_a_segment_that_was_written_again_is_read_where_it_is_mapped(segment: Segment) -> None:
+    other = segment.path / "without deleted rows"
+    segment.frames[3:].tofile(other)
+    other.replace(segment.path / FRAMES_NAME)
     assert np.array_equal(read(segment, [2, 0]), expected(segment, [2, 0]))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ def read_frames(
 ) -> None:
     """Read frames of some rows of a segment.
 
-    Where the file is shorter than it was, what is missing stays as it is, and the rows' checks tell.
+    Where the file is shorter than it was, what is missing stays as it is, and the rows' checks tell. Where a refresh
+    has dropped the segment, or written it again without rows that were deleted since, what is mapped is still there.
 
     Args:
         segment: where they are.
@@ -34,16 +36,18 @@ def read_frames(
         into: for every row what they are written to the beginning of, ``[frame, dim]`` contiguous.
     """
     places = zip(into, first.tolist(), counts.tolist(), strict=True)
-    try:
+    file: int | None = None
+    with suppress(OSError):
         file = os.open(f"{segment.path}/{FRAMES_NAME}", os.O_RDONLY)
-    except OSError:  # a refresh has dropped the segment, and what is mapped is still there
-        for row, begin, count in places:
-            row[:count] = segment.frames[begin : begin + count]
-        return
     try:
+        if file is None or os.fstat(file).st_ino != segment.frames_inode:
+            for row, begin, count in places:
+                row[:count] = segment.frames[begin : begin + count]
+            return
         size = segment.frames.itemsize * segment.frames.shape[1]
         for row, begin, count in places:
             if count:
                 os.preadv(file, [row[:count].data], begin * size)
     finally:
-        os.close(file)
+        if file is not None:
+            os.close(file)

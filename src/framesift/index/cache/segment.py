@@ -20,6 +20,7 @@ mapped and checked row by row when it is read.
 from __future__ import annotations
 
 import hashlib
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Segment:
         vectors: ``[row, dim]``.
         vector_check: :func:`.row_checks` of the vectors, ``[row]``.
         frames, times: of all rows, one after another, ``[frame, dim]`` and ``[time]``.
+        frames_inode: the file that ``frames`` are mapped from, whatever bears its name later.
         num_frames, num_times: of every row, ``[row]``.
         first_frame, first_time: where those of every row begin, ``[row]``.
         video: ``[row, dim]``, or None.
@@ -94,6 +96,7 @@ class Segment:
     vector_check: NDArray[np.uint64]
     frames: NDArray[np.float16]
     times: NDArray[np.float64]
+    frames_inode: int
     num_frames: NDArray[np.int64]
     num_times: NDArray[np.int64]
     first_frame: NDArray[np.int64]
@@ -116,6 +119,9 @@ class Segment:
             content = read_checked(path / ROWS_NAME, head["rows_bytes"], head["rows_crc32"])
             columns = pa.ipc.open_file(content).get_batch(0)
             num_frames, num_times = (columns.column(name).to_numpy() for name in ("frames", "times"))
+            frames_inode = os.stat(
+                path / FRAMES_NAME
+            ).st_ino  # before: if another takes its place, it is not read
             return cls(
                 path=path,
                 offset=columns.column("offset").to_numpy(),
@@ -125,6 +131,7 @@ class Segment:
                 vector_check=columns.column("vector_check").to_numpy(),
                 frames=map_array(path / FRAMES_NAME, np.float16, (frames, dim)),
                 times=map_array(path / TIMES_NAME, np.float64, (times,)),
+                frames_inode=frames_inode,
                 num_frames=num_frames,
                 num_times=num_times,
                 first_frame=np.cumsum(num_frames) - num_frames,
@@ -132,6 +139,8 @@ class Segment:
                 video=map_array(path / VIDEO_NAME, np.float16, (rows, dim)) if head["video"] else None,
                 payload_check=columns.column("payload_check").to_numpy(),
             )
+        except OSError as error:
+            raise Damaged(f"{FRAMES_NAME} cannot be read ({error.strerror})") from error
         except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise Damaged(f"{HEAD_NAME} or {ROWS_NAME} is of another kind ({error})") from error
 
