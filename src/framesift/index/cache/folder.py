@@ -22,7 +22,7 @@ from .codes import KINDS, By, Codebook, read_codebook, read_codes
 from .packed import PackedCodes, deny_packed, open_packed
 from .scenes import SegmentScenes, deny_scenes, open_scenes
 from .sealed import Damaged, read_sealed, write_sealed
-from .segment import Segment, fragment_files, segment_name
+from .segment import Segment, fragment_files, inode_of, segment_name
 
 __all__ = ["DAMAGED", "CacheFolder", "CacheSettings"]
 
@@ -101,6 +101,7 @@ class CacheFolder:
         path = self.segments / segment_name(fragment_files(fragment))
         if not path.is_dir():
             return None
+        before = inode_of(path)
         try:
             segment = Segment.open(path, self.dim)
             if thorough:
@@ -109,7 +110,7 @@ class CacheFolder:
                 segment.moment_ids()
             return segment
         except Damaged as error:
-            if path.is_dir():  # not moved by a refresh just now
+            if path.is_dir() and inode_of(path) == before:  # not moved or replaced by a refresh just now
                 self.set_aside(path, str(error))
             return None
 
@@ -121,7 +122,7 @@ class CacheFolder:
                 scenes.check_vectors()
             return scenes
         except Damaged as error:
-            if segment.path.is_dir():  # not deleted by a refresh just now
+            if segment.in_place():  # not deleted or replaced by a refresh just now
                 self.forget_scenes(segment.path, str(error))
             return None
 
@@ -161,7 +162,7 @@ class CacheFolder:
             return read_codes(segment, by, codebook.quantizer)
         except Damaged as error:
             head = segment.path / f"codes-{codebook.quantizer.digest}.json"
-            if head.exists():  # not deleted by a refresh just now
+            if head.exists() and segment.in_place():  # not deleted or replaced by a refresh just now
                 self.tell(f"codes in the segment {segment.path.name}: {error}; they will be built again")
                 self._remove(head)
             return None

@@ -49,6 +49,7 @@ __all__ = [
     "VIDEO_NAME",
     "Segment",
     "fragment_files",
+    "inode_of",
     "segment_name",
 ]
 
@@ -69,6 +70,15 @@ def segment_name(files: Iterable[str]) -> str:
     return hashlib.blake2b("\n".join(files).encode(), digest_size=16).hexdigest()
 
 
+def inode_of(segment: Path) -> int | None:
+    """What tells a segment from another one that took its place: of a file that stays mapped, so that no other gets its
+    number. None: there is no such file."""
+    try:
+        return os.stat(segment / FRAMES_NAME).st_ino
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Segment:
     """A segment, opened; made by :meth:`open`.
@@ -81,7 +91,7 @@ class Segment:
         vectors: ``[row, dim]``.
         vector_check: :func:`.row_checks` of the vectors, ``[row]``.
         frames, times: of all rows, one after another, ``[frame, dim]`` and ``[time]``.
-        frames_inode: the file that ``frames`` are mapped from, whatever bears its name later.
+        frames_inode: see :func:`inode_of`.
         num_frames, num_times: of every row, ``[row]``.
         first_frame, first_time: where those of every row begin, ``[row]``.
         video: ``[row, dim]``, or None.
@@ -96,7 +106,7 @@ class Segment:
     vector_check: NDArray[np.uint64]
     frames: NDArray[np.float16]
     times: NDArray[np.float64]
-    frames_inode: int
+    frames_inode: int | None
     num_frames: NDArray[np.int64]
     num_times: NDArray[np.int64]
     first_frame: NDArray[np.int64]
@@ -111,6 +121,7 @@ class Segment:
         Raises:
             Damaged: one of them is not what was written.
         """
+        frames_inode = inode_of(path)  # first: another one that takes its place meanwhile is not taken for it
         head = read_sealed(path / HEAD_NAME)
         try:
             rows, frames, times = int(head["rows"]), int(head["frames"]), int(head["times"])
@@ -119,9 +130,6 @@ class Segment:
             content = read_checked(path / ROWS_NAME, head["rows_bytes"], head["rows_crc32"])
             columns = pa.ipc.open_file(content).get_batch(0)
             num_frames, num_times = (columns.column(name).to_numpy() for name in ("frames", "times"))
-            frames_inode = os.stat(
-                path / FRAMES_NAME
-            ).st_ino  # before: if another takes its place, it is not read
             return cls(
                 path=path,
                 offset=columns.column("offset").to_numpy(),
@@ -139,8 +147,6 @@ class Segment:
                 video=map_array(path / VIDEO_NAME, np.float16, (rows, dim)) if head["video"] else None,
                 payload_check=columns.column("payload_check").to_numpy(),
             )
-        except OSError as error:
-            raise Damaged(f"{FRAMES_NAME} cannot be read ({error.strerror})") from error
         except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
             raise Damaged(f"{HEAD_NAME} or {ROWS_NAME} is of another kind ({error})") from error
 
@@ -149,6 +155,11 @@ class Segment:
 
     def __repr__(self) -> str:
         return f"<Segment {self.path.name[:8]} {len(self)} rows>"
+
+    def in_place(self) -> bool:
+        """Whether its name still is its own: a refresh may have dropped it, and written another one of this name,
+        without rows that were deleted since. What is mapped stays as it was; what is read by name is another's."""
+        return self.frames_inode is not None and inode_of(self.path) == self.frames_inode
 
     def moment_ids(self) -> pa.Array:
         """Of all its rows. Raises Damaged."""
