@@ -88,14 +88,15 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
     # forced: what a precision changes is measured elsewhere, on weights that mean something
     tower = load_tower(work, backend=backend, dtype=precision, force=True)
     model = PlantedModel(tower, long | short)
-    started = time.monotonic()
+    started = time.process_time(), time.monotonic()
     config = CandidateConfig(kind=options["engine"], by=options["by"])
     with Index.open(index, model=model, candidates=config) as opened:
         stored = opened.gallery()
         depth = min(options["depth"] or stored.default_depth, moments)
-        opened.search(next(iter(long)), depth=depth)
-        opening = time.monotonic() - started
         engine = stored.engine
+        opening = {"cpu_s": time.process_time() - started[0], "wall_s": time.monotonic() - started[1]}
+        opened.search(next(iter(long)), depth=depth)
+        answering = time.monotonic() - started[1]
         searched = engine.frames if isinstance(engine, ByFrame) else engine
         asked = {
             kind: measured(opened, list(texts)[: queries + WARM_UP], depth)
@@ -113,7 +114,8 @@ def ask(work: Path, index: Path, moments: int, queries: int, options: dict[str, 
         "by": options["by"],
         "backend": backend,
         "precision": precision,
-        "open_and_first_query_wall_s": opening,
+        "opening": opening,
+        "open_and_first_query_wall_s": answering,
         **asked["long"],
         "short": asked["short"],
         "target": {
