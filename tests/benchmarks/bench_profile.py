@@ -47,7 +47,6 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 ARRAY_BYTES = 1 << 29
 MATRIX = 2048
 WRITTEN_MOMENTS = 20_000
-WIDTHS = {"fp32": 4, "bf16": 2}  # bytes of a weight
 
 
 def limits(folder: Path) -> dict[str, float]:
@@ -199,16 +198,15 @@ def query(work: Path, limit: dict[str, float], measured: dict[str, Any]) -> dict
     frames = depth * FRAMES * dim
     stored = 2 * dim  # of a vector, in float16
     bounds: dict[str, dict[str, float]] = {
-        # bf16 is held against the matrix product of fp32, too, of which it may take less than the least
-        "text": {"reads": WIDTHS[measured["precision"]] * weights, "flops": flops},
+        "text": {"reads": 4 * weights, "flops": flops},
         "candidates": {
             "reads": measured["vectors"] * stored
             if read is None
             else read["code_bytes"] + read["vectors"] * stored
         },
         "frames": {"reads": depth * FRAMES * stored},
-        # two products with every frame, three of dim x dim with what is pooled (FoldedQueries)
-        "xpool": {"reads": 4 * frames, "flops": 2 * (2 * frames + 3 * depth * dim**2)},
+        # two products with every frame, two of dim x dim with what is pooled (FoldedQueries)
+        "xpool": {"reads": 4 * frames, "flops": 2 * (2 * frames + 2 * depth * dim**2)},
         "results": {},
     }
     stages = {
