@@ -129,14 +129,13 @@ def _lists(data: dict[str, Any]) -> str:
 
 
 def _milvus(data: dict[str, Any]) -> str:
-    steps = data["steps"]
     lines = [
         f"{data['moments']:,} moments, {data['server']}, {data['client']}:",
         "",
         "| asked | queries | the same first ten hits as `exact` | largest difference of their scores |",
         "|---|---|---|---|",
     ]
-    for name, step in steps.items():
+    for name, step in data.items():
         if name.startswith("asked"):
             same = next(value for key, value in step.items() if key.startswith("queries_with_the_same"))
             apart = next(value for key, value in step.items() if key.startswith("largest_difference"))
