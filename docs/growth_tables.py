@@ -88,6 +88,13 @@ def query(data: Mapping[str, Any]) -> str:
         for name, held in backends.items()
     ]
     told = [f"{'; '.join(aims)}."]
+    if "opening" in first:
+        took = first["opening"]
+        told += [
+            "",
+            f"To open the index, with what proposes candidates, took {took['cpu_s']:.2f} s of CPU time before, {took['wall_s']:.2f} s on "
+            "the clock, after imports.",
+        ]
     if "first_time_cpu_ms" in first:
         cpu, wall = first["first_time_cpu_ms"], first["first_time_wall_ms"]
         told += [
@@ -223,8 +230,10 @@ def growth(data: Mapping[str, Any]) -> str:
 
         rows += [
             row(
-                f"`{engine}`: opens in, s",
-                lambda size, told=told: told(size, lambda one: f"{one['opening']['wall_s']:.2f}"),
+                f"`{engine}`: opens in, s: CPU, wall",
+                lambda size, told=told: told(
+                    size, lambda one: f"{one['opening']['cpu_s']:.2f}, {one['opening']['wall_s']:.2f}"
+                ),
             ),
             row(
                 f"`{engine}`: memory, GB",
