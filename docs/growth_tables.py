@@ -92,8 +92,7 @@ def query(data: Mapping[str, Any]) -> str:
         took = first["opening"]
         told += [
             "",
-            f"To open the index, with what proposes candidates, took {took['cpu_s']:.2f} s of CPU time before, {took['wall_s']:.2f} s on "
-            "the clock, after imports.",
+            f"Opening the index with its engine took {took['cpu_s']:.2f} s of CPU time, {took['wall_s']:.2f} on the clock.",
         ]
     if "first_time_cpu_ms" in first:
         cpu, wall = first["first_time_cpu_ms"], first["first_time_wall_ms"]
